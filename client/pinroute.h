@@ -1,0 +1,213 @@
+/* pinroute.h -- which PostgreSQL server should this process's next read go to?
+ *
+ * The public interface of libpinroute: C99, opaque handle, no dependency for the caller.
+ *
+ *     struct pinroute *pr;
+ *     unsigned main_cluster;
+ *     pinroute_open(&pr, NULL);                              // once, before or after fork
+ *     pinroute_cluster(pr, "main", &main_cluster);
+ *     ...
+ *     struct pinroute_decision d;
+ *     pinroute_route_read(pr, main_cluster, session, session_len, &d);
+ *     PGconn *c = connection_of(d.node);                     // your own driver, your own connections
+ *     ...
+ *     // after a COMMIT on the primary has returned:
+ *     pinroute_record_write(pr, main_cluster, session, session_len, 0);
+ *
+ * The promise: once pinroute_record_write() for a key has returned PINROUTE_OK, no read decided for that key on
+ * this host names a replica that lacks the write.  On any doubt the answer is the primary.
+ *
+ * A library that is a guest: it never logs, aborts, changes signal handlers, the environment or errno, and
+ * starts no thread.  Every call may be made from any thread, and after fork() in any child, whether the handle
+ * was opened before the fork or not.  Not after vfork() before exec, and not from a signal handler.
+ * Reads (route_read, route_write, scope_read) make no system call, take no lock, allocate nothing and write to
+ * no memory that another process sees.  Exceptions, each at most once a second: looking for a new store after
+ * the one in use was retired or went stale.  Waits happen in open, record_write, hold and scope_end only, and
+ * each has one total deadline (pinroute_set_timeout()). */
+#ifndef PINROUTE_H
+#define PINROUTE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PINROUTE_VERSION "0.1.0"
+
+#define PINROUTE_KEY_MAX      4096 /* bytes of a key; at least 1 */
+#define PINROUTE_NODE_SIZE    64   /* bytes of a node's or cluster's name, its NUL included */
+#define PINROUTE_CLUSTERS_MAX 64   /* clusters that one handle can number */
+
+struct pinroute;
+
+/* Statuses and reasons: by number for life; new ones are added at the end. */
+enum pinroute_status {
+        PINROUTE_OK = 0,
+        PINROUTE_E_INVALID = 1,   /* an argument is out of bounds: the caller's bug */
+        PINROUTE_E_CLUSTER,       /* the store, or the daemon, knows no cluster of this name */
+        PINROUTE_E_NODE,          /* the cluster has no node of this name */
+        PINROUTE_E_STORE,         /* no usable store: none there, unreadable, other layout, too long stale */
+        PINROUTE_E_UNREACHABLE,   /* the daemon did not answer in time: the write is pinned in this process only */
+        PINROUTE_E_REFUSED,       /* the daemon answered that it will not do this */
+        PINROUTE_E_NO_REPLICA,    /* no replica may be read from, and the cluster says no_replica = error */
+        PINROUTE_E_TOKEN_FORGED,  /* tokens come with a later version; the numbers are reserved */
+        PINROUTE_E_TOKEN_EXPIRED,
+        PINROUTE_E_TOKEN_FOREIGN,
+        PINROUTE_E_MEMORY         /* out of memory, address space or descriptors */
+};
+
+enum pinroute_role { PINROUTE_PRIMARY = 1, PINROUTE_REPLICA = 2 };
+
+enum pinroute_reason {
+        PINROUTE_BALANCED = 1,      /* the next replica in turn: nothing asked for more */
+        PINROUTE_PINNED,            /* this key wrote, and no replica is known to have the write yet */
+        PINROUTE_CAUGHT_UP,         /* this key wrote, and this replica has the write */
+        PINROUTE_FORCED,            /* the scope is forced to the primary, or it wrote */
+        PINROUTE_NO_REPLICA,        /* no replica may be read from now: all down, lagging or drained */
+        PINROUTE_FLOOR,             /* pins of this cluster may be missing: all its keys count as pinned */
+        PINROUTE_STORE_STALE,       /* the daemon has been silent: nobody can record writes */
+        PINROUTE_STORE_UNAVAILABLE, /* no usable store */
+        PINROUTE_WRITE              /* asked for the place to write */
+};
+
+/* An answer.  112 bytes. */
+struct pinroute_decision {
+        char     node[PINROUTE_NODE_SIZE]; /* alias from the config; "": unknown, use your primary */
+        uint16_t role;                     /* enum pinroute_role */
+        uint16_t reason;                   /* enum pinroute_reason */
+        uint32_t pin_left_ms;              /* how long the key's pin still lasts; 0: none */
+        uint64_t epoch;                    /* of the daemon whose store decided; 0: no store */
+        uint64_t reserved[4];              /* 0 */
+};
+
+/* Opens a handle.  Never waits longer than the default timeout (50 ms).
+ *   ret   set to the handle, or to NULL on error
+ *   dir   the daemon's directory; NULL: $PINROUTE_DIR, else /run/pinroute.  Copied.
+ * Also reads $PINROUTE_PRIMARY once: the node name given in decisions while no store is readable.
+ * Returns OK, with or without a store and a daemon: until one appears, all answers are "primary".
+ *         E_INVALID (ret is NULL, path too long for a socket address) | E_MEMORY.
+ * Threads: safe.  Fork: a handle opened before fork() serves in every child; each takes a turn of its own. */
+int pinroute_open(struct pinroute **ret, const char *dir);
+
+/* Frees the handle and sets *pr to NULL; NULL and a pointer to NULL are fine.
+ * Threads: no other thread may be inside a call on this handle. */
+void pinroute_close(struct pinroute **pr);
+
+/* Numbers a cluster, once, for the calls below.  The number belongs to this handle and stays good when the
+ * store is replaced or the cluster is removed and comes back.
+ *   name  1..63 bytes of [A-Za-z0-9_.-]
+ *   ret   the same number for the same name; set also when E_CLUSTER is returned
+ * Returns OK | E_CLUSTER (a readable store lacks the name; the number works as soon as it appears)
+ *         | E_INVALID (bad name, more than PINROUTE_CLUSTERS_MAX names; *ret is then unusable).
+ * Threads, fork: safe.  May take the handle's lock; makes no system call unless that is contended. */
+int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret);
+
+/* Where does a read for `key` go?  Reads shared memory: no system call, no lock, no malloc.
+ *   key, len   1..PINROUTE_KEY_MAX bytes, any bytes; NULL: no pin is asked for
+ *   ret        always filled: on any doubt it names the primary, so it can be used without a look at the status
+ * Returns OK | E_STORE (reason STORE_UNAVAILABLE) | E_CLUSTER (a readable store has no such cluster; reason
+ *         STORE_UNAVAILABLE) | E_INVALID (empty or oversized key, number from nowhere; reason STORE_UNAVAILABLE)
+ *         | E_NO_REPLICA (cluster with no_replica = error: *ret still names the primary).
+ * Threads: share the handle freely.  Fork: the child may call at once. */
+int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
+                        struct pinroute_decision *ret);
+
+/* Where does a write go?  The primary, reason WRITE, or STORE_UNAVAILABLE.  Costs and statuses as above. */
+int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret);
+
+/* A write for `key` has committed: from the OK on, no process of this host reads it from a replica that lacks it.
+ * Call after COMMIT (or COMMIT PREPARED) has returned, never inside the transaction.  One round trip.
+ *   seconds   0: the cluster's pin_seconds; more than its max_pin_seconds is cut to that
+ * Returns OK | E_INVALID | E_CLUSTER (the daemon knows no such cluster)
+ *         | E_UNREACHABLE (no answer within the timeout, or the breaker is open: from now on this process treats
+ *           the key as pinned and sends the record again at its next contact; other processes may not know)
+ *         | E_REFUSED (a daemon that does not speak this version; treated as pinned likewise).
+ * Threads: safe, one round trip at a time per handle.  Fork: the child connects by itself. */
+int pinroute_record_write(struct pinroute *pr, unsigned cluster, const void *key, size_t len, unsigned seconds);
+
+/* Until `ms` from now nothing but the primary satisfies `key`, whatever replicas have replayed.  Call before a
+ * write whose process may not live to record it, or when the outcome of a COMMIT is unknown.
+ *   ms   1..; more than max_pin_seconds is cut to that
+ * Returns as record_write. */
+int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t len, unsigned ms);
+
+/* The connection string of a node, as far as it is no secret: host, port, dbname, sslmode.
+ *   buf, size   512 bytes always suffice
+ * Returns OK | E_NODE | E_CLUSTER | E_STORE | E_INVALID (buffer too small; NULL).  Reads shared memory only. */
+int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size);
+
+/* Total time of one record_write, hold or scope_end, all waiting included.  1..60000 ms, default 50.
+ * Returns OK | E_INVALID. */
+int pinroute_set_timeout(struct pinroute *pr, unsigned ms);
+
+/* Never NULL; static strings. */
+const char *pinroute_strerror(int status);     /* "no answer from pinrouted: pinned in this process only" */
+const char *pinroute_reason_name(int reason);  /* "CAUGHT_UP" */
+const char *pinroute_version(void);
+
+/* One request.  The caller owns the memory (stack or request struct); fields are libpinroute's.
+ * Not for two threads at once; may be carried from thread to thread.  256 bytes + the decision. */
+struct pinroute_scope {
+        struct pinroute *pr;
+        unsigned         cluster;
+        unsigned         forced;  /* how often forced and not yet unforced */
+        unsigned         flags;
+        int              status;  /* of scope_begin's arguments */
+        uint64_t         key[2];
+        int64_t          decided_ms;
+        uint64_t         need[4]; /* reserved for tokens */
+        uint64_t         reserved[22];
+        struct pinroute_decision decision;
+};
+
+/* Begins a request.  key NULL: the request has no identity; reads are unkeyed, writes are not recorded.
+ * Keeps its own hash of the key: the key may go.  Never waits.  Wrong arguments are reported by scope_end,
+ * and until then every read of the scope goes to the primary. */
+void pinroute_scope_begin(struct pinroute_scope *s, struct pinroute *pr, unsigned cluster, const void *key,
+                          size_t len);
+
+/* Ends the request: records the write, if scope_wrote() was called and there is a key.  Call it after COMMIT.
+ * Returns OK (nothing to record, or recorded), else record_write's status.  The scope may be begun again. */
+int pinroute_scope_end(struct pinroute_scope *s);
+
+/* Where does this request's next read go?  The first read decides, later ones repeat it (one request sees one
+ * database) until the scope writes or forces, or the decision is older than the store's stale_after.
+ * Returns as route_read; costs less when it repeats. */
+int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret);
+
+/* This request has written, or is about to: reads go to the primary from here on (FORCED). */
+void pinroute_scope_wrote(struct pinroute_scope *s);
+
+/* Reads of this request go to the primary (FORCED) until as many unforce calls; nests to any depth. */
+void pinroute_scope_force_primary(struct pinroute_scope *s);
+void pinroute_scope_unforce(struct pinroute_scope *s);
+
+/* Forces the scope to the end of the C block, early return, break and goto included:
+ *         { PINROUTE_USE_PRIMARY(&scope); ... }
+ * gcc and clang (the cleanup attribute). */
+#if defined(__GNUC__)
+#define PINROUTE_USE_PRIMARY(s) PINROUTE_USE_PRIMARY_AT(s, __LINE__)
+#define PINROUTE_USE_PRIMARY_AT(s, line) PINROUTE_USE_PRIMARY_AS(s, line)
+#define PINROUTE_USE_PRIMARY_AS(s, line)                                                                     \
+        __attribute__((cleanup(pinroute_scope_unforce_at), unused))                                          \
+        struct pinroute_scope *pinroute_forced_##line = pinroute_scope_forced(s)
+
+static inline struct pinroute_scope *pinroute_scope_forced(struct pinroute_scope *s)
+{
+        pinroute_scope_force_primary(s);
+        return s;
+}
+
+static inline void pinroute_scope_unforce_at(struct pinroute_scope **s) { pinroute_scope_unforce(*s); }
+#endif
+
+/* Does this HTTP method write?  1: anything but GET, HEAD, OPTIONS, TRACE (compared as RFC 9110 does: exactly);
+ * NULL writes. */
+int pinroute_http_method_writes(const char *method);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

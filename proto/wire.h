@@ -1,0 +1,62 @@
+/* wire.h -- frames on pinrouted.sock (SOCK_SEQPACKET): one request, one reply, both of fixed size.
+ * Writes and reads them: client/ask.c (request out, reply in) and daemon/conn.c (the reverse).
+ *
+ * A worker can only add to pins here: no frame shortens, drops or lists one.
+ * A reply repeats the request's number.  A stub that stops waiting closes the connection, so that a late reply
+ * is never taken for a later one; the number is a second lock on the same door.
+ * Numbers are little-endian.  Bytes that a version does not know are sent as 0 and must be 0. */
+#ifndef PNR_WIRE_H
+#define PNR_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/store.h"
+
+#define PNR_WIRE_MAGIC   0x57524e50u /* "PNRW" */
+#define PNR_WIRE_VERSION 1
+
+/* By number for life. */
+enum pnr_op {
+        PNR_OP_HELLO = 1,  /* asks for a turn to start from and the daemon's clock; cluster and key are 0 */
+        PNR_OP_RECORD = 2, /* a write of this key has committed: pin it */
+        PNR_OP_HOLD = 3,   /* nothing but the primary satisfies this key for `ms` */
+};
+
+struct pnr_request {
+        uint32_t magic;
+        uint16_t version;
+        uint16_t op;     /* enum pnr_op */
+        uint64_t number; /* chosen by the stub, repeated in the reply */
+        char     cluster[PNR_NAME_SIZE];
+        uint64_t key[2]; /* struct pnr_key: stage 1, the daemon does stage 2 */
+        uint32_t ms;     /* RECORD: length of the pin, 0 is the cluster's default; HOLD: length of the hold */
+        uint32_t reserved[7];
+};
+static_assert(sizeof(struct pnr_request) == 128, "on the wire: bump PNR_WIRE_VERSION, add a golden frame");
+
+struct pnr_reply {
+        uint32_t magic;
+        uint16_t version;
+        uint16_t op;
+        uint64_t number;
+        uint32_t status;     /* enum pinroute_status: OK, E_INVALID, E_CLUSTER, E_REFUSED */
+        uint32_t reserved32;
+        uint64_t epoch;      /* of the daemon that answers */
+        int64_t  now_ms;     /* its CLOCK_MONOTONIC, for stubs in another time namespace */
+        uint64_t turn;       /* HELLO: where this process starts in every schedule */
+        uint64_t generation; /* RECORD, HOLD: the generation that the pin now carries, 0 for a floor */
+        uint64_t reserved;
+};
+static_assert(sizeof(struct pnr_reply) == 64, "on the wire: bump PNR_WIRE_VERSION, add a golden frame");
+
+/* Is this a frame that this version can act on?  `size` is what the kernel said the packet's length is.
+ * A bad one gets no answer: the connection is closed and counted. */
+bool pnr_request_valid(const struct pnr_request *q, size_t size);
+bool pnr_reply_valid(const struct pnr_reply *r, size_t size, const struct pnr_request *asked);
+
+/* Is `name` 1..63 bytes of [A-Za-z0-9_.-], and NULs to the end of its PNR_NAME_SIZE bytes? */
+bool pnr_name_valid(const char name[PNR_NAME_SIZE]);
+
+#endif
