@@ -43,7 +43,7 @@ sql() { # N DATABASE SQL...: each SQL is a transaction of its own
 
 port() { cat "$dir/n$1.port"; }
 pid() { head -n 1 "$dir/n$1/postmaster.pid" 2>/dev/null; }
-alive() { [ -n "${1:-}" ] && kill -0 "$1" 2>/dev/null; }
+alive() { [ -n "${1:-}" ] && grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null; } # no zombie
 nodes() { seq 0 "$(cat "$dir/nrep")"; }
 
 # The processes that a server has forked, from /proc: a bare system has no pgrep.
