@@ -58,7 +58,7 @@ struct pnr_header {
         uint32_t stale_after_ms; /* heartbeat older: keyed reads answer "primary" */
         uint32_t stale_limit_ms; /* heartbeat older: all reads answer "primary" */
         uint64_t cursor;         /* the turn that the next attaching process gets */
-        uint64_t reserved[3];
+        uint64_t reserved[6];
 };
 ASSERT_SIZE(struct pnr_header, 144);
 
@@ -94,7 +94,7 @@ struct pnr_cluster {
         uint32_t reserved32;
         uint8_t  schedule[PNR_SCHEDULE_MAX]; /* indices into node[]; a reader at turn t takes t mod n_schedule */
         struct pnr_node node[PNR_NODES_MAX];
-        uint64_t reserved[75];
+        uint64_t reserved[79];
 };
 ASSERT_SIZE(struct pnr_cluster, PNR_PAGE_VALUE);
 
