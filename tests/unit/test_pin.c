@@ -184,8 +184,10 @@ Test(pin, halves_divide_a_page_by_place_and_join_to_it_again)
                         cr_assert(pin_page_valid(&page, lo));
                 if (pin_place(&page, &high, bits + 1))
                         cr_assert(pin_page_valid(&page, middle));
-                for (unsigned i = 0; i < PNR_SLOTS; i++)
-                        cr_assert_lt(pin_index(slot[i].place < middle ? &low : &high, slot[i]), PNR_SLOTS);
+                for (unsigned i = 0; i < PNR_SLOTS; i++) {
+                        const struct pin_list *half = slot[i].place < middle ? &low : &high;
+                        cr_assert_lt(pin_index(half, slot[i]), half->n);
+                }
                 pin_join(&low, &high, &joined);
                 cr_assert_eq(joined.n, list.n);
                 cr_assert_eq(memcmp(joined.tag, list.tag, sizeof list.tag[0] * list.n), 0);
@@ -229,4 +231,15 @@ Test(pin, a_damaged_page_is_not_valid)
                         break;
                 }
         cr_assert_neq(page.used, good.used);
+}
+
+Test(pin, a_page_out_of_order_or_before_its_home_is_not_valid)
+{
+        struct pnr_pins page = {.used = 2};
+        page.tag[0] = 5, page.tag[1] = 6;
+        cr_assert(pin_page_valid(&page, PNR_KEY_PINS));
+        page.tag[0] = 6, page.tag[1] = 5;
+        cr_assert(!pin_page_valid(&page, PNR_KEY_PINS), "order");
+        page.tag[0] = 5, page.tag[1] = 0x10000000u;
+        cr_assert(!pin_page_valid(&page, PNR_KEY_PINS), "before its home");
 }
