@@ -198,7 +198,7 @@ status() {
 position() {
         cat <<'END'
 select case when pg_is_in_recovery()
-  then concat_ws(E'\t', 'replica', (select received_tli from pg_stat_wal_receiver), pg_last_wal_replay_lsn())
+  then concat_ws(E'\t', 'replica', coalesce((select received_tli from pg_stat_wal_receiver), 0), pg_last_wal_replay_lsn())
   else concat_ws(E'\t', 'primary', left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), pg_current_wal_insert_lsn())
 end
 END

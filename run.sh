@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# run.sh -- from a fresh clone to a demo, a test run or a benchmark in one command.
+# Installs what is missing (Debian 12, apt), builds into build/<preset>, keeps its logs in build/logs.
+usage() {
+        cat <<'END'
+./run.sh demo [--keep]   a primary, two replicas, the daemon, a prefork server, and a story with real requests;
+                         --keep leaves it running to look around in, until Ctrl-C
+./run.sh test [--full]   every test; --full: at full size
+./run.sh bench           every benchmark
+./run.sh build [PRESET]  release (default), dev, asan or tsan
+END
+}
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config
+        libsodium-dev liblmdb-dev libpq-dev libevent-dev libjansson-dev)
+demo_packages=(python3 postgresql-15)
+test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format shellcheck)
+
+say() { printf '== %s\n' "$*"; }
+fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+        if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+apt() {
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >>build/logs/apt.log 2>&1 ||
+            { tail -n 20 build/logs/apt.log >&2; fail "apt-get $1 failed: see build/logs/apt.log"; }
+}
+
+# Of these packages, the ones that are not installed.
+missing() {
+        local have p
+        have=$(dpkg-query -W -f '${Package}=${db:Status-Status}\n' "$@" 2>/dev/null || true)
+        for p in "$@"; do
+                grep -qx "$p=installed" <<<"$have" || echo "$p"
+        done
+}
+
+# postgresql-15 would make and start a database server of its own on this machine: not ours to ask for.
+install_postgresql() {
+        local conf=/etc/postgresql-common/createcluster.conf mark='# for ./run.sh only'
+        apt install --no-install-recommends postgresql-common
+        as_root sed -i "\$a create_main_cluster = false $mark" "$conf"
+        apt install --no-install-recommends postgresql-15
+        as_root sed -i "/$mark\$/d" "$conf"
+}
+
+need() {
+        local want
+        mapfile -t want < <(missing "$@")
+        [ ${#want[@]} -gt 0 ] || return 0
+        command -v apt-get >/dev/null || fail "missing: ${want[*]}; only Debian's apt is known here"
+        say "installing ${want[*]}"
+        apt update
+        case " ${want[*]} " in *" postgresql-15 "*) install_postgresql ;; esac
+        apt install --no-install-recommends "${want[@]}"
+}
+
+build() { # PRESET
+        local log=build/logs/build-$1.log from=$SECONDS
+        say "building build/$1"
+        { cmake --preset "$1" && cmake --build --preset "$1" -j "$(nproc)"; } >"$log" 2>&1 ||
+            { grep -E -A 12 'FAILED|[Ee]rror' "$log" >&2 || tail -n 40 "$log" >&2
+              fail "build/$1 does not build: see $log"; }
+        say "built build/$1 in $((SECONDS - from)) s"
+}
+
+demo() {
+        case "${1:-}" in '' | --keep) ;; *) usage >&2; exit 2 ;; esac
+        need "${build_packages[@]}" "${demo_packages[@]}"
+        build release
+        PINROUTE_BUILD=$PWD/build/release exec /usr/bin/python3 -B tests/scenario/demo.py "$@"
+}
+
+# `run_tests PRESET ARGUMENTS...`: runs ctest there and keeps its log for the tally.
+run_tests() {
+        local preset=$1
+        shift
+        say "tests of build/$preset"
+        rm -f "build/$preset/Testing/Temporary/LastTest.log" "build/logs/test-$preset.log"
+        ctest --test-dir "build/$preset" --timeout "$test_timeout" --no-tests=error -j 2 "$@" || true
+        mv "build/$preset/Testing/Temporary/LastTest.log" "build/logs/test-$preset.log" || true
+}
+
+run_all_tests() {
+        local from preset
+        test_timeout=300
+        case "${1:-}" in
+        '') ;;
+        --full) export PINROUTE_FULL=1; test_timeout=7200 ;;
+        *) usage >&2; exit 2 ;;
+        esac
+        need "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}"
+        for preset in dev asan tsan; do build "$preset"; done
+        from=$SECONDS
+        run_tests dev -L '^(unit|contract|scenario)$'
+        run_tests asan -L '^(unit|asan)$'
+        run_tests tsan -L '^tsan$'
+        say "tests took $((SECONDS - from)) s"
+        exec /usr/bin/python3 -B tests/tally.py build/logs/test-dev.log build/logs/test-asan.log build/logs/test-tsan.log
+}
+
+bench() {
+        local program
+        [ $# = 0 ] || { usage >&2; exit 2; }
+        compgen -G 'bench/*.c' >/dev/null || fail "bench/ holds no benchmark"
+        need "${build_packages[@]}"
+        build release
+        for program in bench/*.c; do
+                "build/release/$(basename "$program" .c)"
+        done
+}
+
+command=${1:-}
+[ $# = 0 ] || shift
+mkdir -p build/logs
+case $command in
+demo) demo "$@" ;;
+test) run_all_tests "$@" ;;
+bench) bench "$@" ;;
+build) need "${build_packages[@]}"; build "${1:-release}" ;;
+*) usage >&2; exit 2 ;;
+esac
