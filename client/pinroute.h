@@ -14,16 +14,16 @@
  *     // after a COMMIT on the primary has returned:
  *     pinroute_record_write(pr, main_cluster, session, session_len, 0);
  *
- * The promise: once pinroute_record_write() for a key has returned PINROUTE_OK, no read decided for that key on
- * this host names a replica that lacks the write.  On any doubt the answer is the primary.
+ * The promise: once pinroute_record_write() for a key has returned PINROUTE_OK, no read decided for that key
+ * on this host names a replica that lacks the write.  On any doubt the answer is the primary.
  *
  * A library that is a guest: it never logs, aborts, changes signal handlers, the environment or errno, and
- * starts no thread.  Every call may be made from any thread, and after fork() in any child, whether the handle
- * was opened before the fork or not.  Not after vfork() before exec, and not from a signal handler.
- * Reads (route_read, route_write, scope_read) make no system call, take no lock, allocate nothing and write to
- * no memory that another process sees.  Exceptions, each at most once a second: looking for a new store after
- * the one in use was retired or went stale.  Waits happen in open, record_write, hold and scope_end only, and
- * each has one total deadline (pinroute_set_timeout()). */
+ * starts no thread.  Every call may be made from any thread, and after fork() in any child, whether the
+ * handle was opened before the fork or not.  Not after vfork() before exec, and not from a signal handler.
+ * Reads (route_read, route_write, scope_read) make no system call, take no lock, allocate nothing and write
+ * to no memory that another process sees.  Exceptions, each at most once a second: looking for a new store
+ * after the one in use was retired or went stale.  Waits happen in open, record_write, hold and scope_end
+ * only, and each has one total deadline (pinroute_set_timeout()). */
 #ifndef PINROUTE_H
 #define PINROUTE_H
 
@@ -45,17 +45,18 @@ struct pinroute;
 /* Statuses and reasons: by number for life; new ones are added at the end. */
 enum pinroute_status {
         PINROUTE_OK = 0,
-        PINROUTE_E_INVALID = 1,   /* an argument is out of bounds: the caller's bug */
-        PINROUTE_E_CLUSTER,       /* the store, or the daemon, knows no cluster of this name */
-        PINROUTE_E_NODE,          /* the cluster has no node of this name */
-        PINROUTE_E_STORE,         /* no usable store: none there, unreadable, other layout, too long stale */
-        PINROUTE_E_UNREACHABLE,   /* the daemon did not answer in time: the write is pinned in this process only */
-        PINROUTE_E_REFUSED,       /* the daemon answered that it will not do this */
-        PINROUTE_E_NO_REPLICA,    /* no replica may be read from, and the cluster says no_replica = error */
-        PINROUTE_E_TOKEN_FORGED,  /* tokens come with a later version; the numbers are reserved */
+        PINROUTE_E_INVALID = 1, /* an argument is out of bounds: the caller's bug */
+        PINROUTE_E_CLUSTER,     /* the store, or the daemon, knows no cluster of this name */
+        PINROUTE_E_NODE,        /* the cluster has no node of this name */
+        PINROUTE_E_STORE,       /* no usable store: none there, unreadable, other layout, too long stale */
+        PINROUTE_E_UNREACHABLE, /* the daemon did not answer in time: the write is pinned in this process only
+                                 */
+        PINROUTE_E_REFUSED,     /* the daemon answered that it will not do this */
+        PINROUTE_E_NO_REPLICA,  /* no replica may be read from, and the cluster says no_replica = error */
+        PINROUTE_E_TOKEN_FORGED, /* tokens come with a later version; the numbers are reserved */
         PINROUTE_E_TOKEN_EXPIRED,
         PINROUTE_E_TOKEN_FOREIGN,
-        PINROUTE_E_MEMORY         /* out of memory, address space or descriptors */
+        PINROUTE_E_MEMORY /* out of memory, address space or descriptors */
 };
 
 enum pinroute_role { PINROUTE_PRIMARY = 1, PINROUTE_REPLICA = 2 };
@@ -74,12 +75,12 @@ enum pinroute_reason {
 
 /* An answer.  112 bytes. */
 struct pinroute_decision {
-        char     node[PINROUTE_NODE_SIZE]; /* alias from the config; "": unknown, use your primary */
-        uint16_t role;                     /* enum pinroute_role */
-        uint16_t reason;                   /* enum pinroute_reason */
-        uint32_t pin_left_ms;              /* how long the key's pin still lasts; 0: none */
-        uint64_t epoch;                    /* of the daemon whose store decided; 0: no store */
-        uint64_t reserved[4];              /* 0 */
+        char node[PINROUTE_NODE_SIZE]; /* alias from the config; "": unknown, use your primary */
+        uint16_t role;                 /* enum pinroute_role */
+        uint16_t reason;               /* enum pinroute_reason */
+        uint32_t pin_left_ms;          /* how long the key's pin still lasts; 0: none */
+        uint64_t epoch;                /* of the daemon whose store decided; 0: no store */
+        uint64_t reserved[4];          /* 0 */
 };
 
 /* Opens a handle.  Never waits longer than the default timeout (50 ms).
@@ -106,36 +107,37 @@ int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret);
 
 /* Where does a read for `key` go?  Reads shared memory: no system call, no lock, no malloc.
  *   key, len   1..PINROUTE_KEY_MAX bytes, any bytes; NULL: no pin is asked for
- *   ret        always filled: on any doubt it names the primary, so it can be used without a look at the status
- * Returns OK | E_STORE (reason STORE_UNAVAILABLE) | E_CLUSTER (a readable store has no such cluster; reason
- *         STORE_UNAVAILABLE) | E_INVALID (empty or oversized key, number from nowhere; reason STORE_UNAVAILABLE)
- *         | E_NO_REPLICA (cluster with no_replica = error: *ret still names the primary).
- * Threads: share the handle freely.  Fork: the child may call at once. */
+ *   ret        always filled: on any doubt it names the primary, so it can be used without a look at the
+ * status Returns OK | E_STORE (reason STORE_UNAVAILABLE) | E_CLUSTER (a readable store has no such cluster;
+ * reason STORE_UNAVAILABLE) | E_INVALID (empty or oversized key, number from nowhere; reason
+ * STORE_UNAVAILABLE) | E_NO_REPLICA (cluster with no_replica = error: *ret still names the primary). Threads:
+ * share the handle freely.  Fork: the child may call at once. */
 int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
                         struct pinroute_decision *ret);
 
 /* Where does a write go?  The primary, reason WRITE, or STORE_UNAVAILABLE.  Costs and statuses as above. */
 int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret);
 
-/* A write for `key` has committed: from the OK on, no process of this host reads it from a replica that lacks it.
- * Call after COMMIT (or COMMIT PREPARED) has returned, never inside the transaction.  One round trip.
+/* A write for `key` has committed: from the OK on, no process of this host reads it from a replica that lacks
+ * it. Call after COMMIT (or COMMIT PREPARED) has returned, never inside the transaction.  One round trip.
  *   seconds   0: the cluster's pin_seconds; more than its max_pin_seconds is cut to that
  * Returns OK | E_INVALID | E_CLUSTER (the daemon knows no such cluster)
- *         | E_UNREACHABLE (no answer within the timeout, or the breaker is open: from now on this process treats
- *           the key as pinned and sends the record again at its next contact; other processes may not know)
- *         | E_REFUSED (a daemon that does not speak this version; treated as pinned likewise).
- * Threads: safe, one round trip at a time per handle.  Fork: the child connects by itself. */
-int pinroute_record_write(struct pinroute *pr, unsigned cluster, const void *key, size_t len, unsigned seconds);
+ *         | E_UNREACHABLE (no answer within the timeout, or the breaker is open: from now on this process
+ * treats the key as pinned and sends the record again at its next contact; other processes may not know) |
+ * E_REFUSED (a daemon that does not speak this version; treated as pinned likewise). Threads: safe, one round
+ * trip at a time per handle.  Fork: the child connects by itself. */
+int pinroute_record_write(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
+                          unsigned seconds);
 
-/* Until `ms` from now nothing but the primary satisfies `key`, whatever replicas have replayed.  Call before a
- * write whose process may not live to record it, or when the outcome of a COMMIT is unknown.
- *   ms   1..; more than max_pin_seconds is cut to that
- * Returns as record_write. */
+/* Until `ms` from now nothing but the primary satisfies `key`, whatever replicas have replayed.  Call before
+ * a write whose process may not live to record it, or when the outcome of a COMMIT is unknown. ms   1..; more
+ * than max_pin_seconds is cut to that Returns as record_write. */
 int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t len, unsigned ms);
 
 /* The connection string of a node, as far as it is no secret: host, port, dbname, sslmode.
  *   buf, size   512 bytes always suffice
- * Returns OK | E_NODE | E_CLUSTER | E_STORE | E_INVALID (buffer too small; NULL).  Reads shared memory only. */
+ * Returns OK | E_NODE | E_CLUSTER | E_STORE | E_INVALID (buffer too small; NULL).  Reads shared memory only.
+ */
 int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size);
 
 /* Total time of one record_write, hold or scope_end, all waiting included.  1..60000 ms, default 50.
@@ -143,22 +145,22 @@ int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, c
 int pinroute_set_timeout(struct pinroute *pr, unsigned ms);
 
 /* Never NULL; static strings. */
-const char *pinroute_strerror(int status);     /* "no answer from pinrouted: pinned in this process only" */
-const char *pinroute_reason_name(int reason);  /* "CAUGHT_UP" */
+const char *pinroute_strerror(int status);    /* "no answer from pinrouted: pinned in this process only" */
+const char *pinroute_reason_name(int reason); /* "CAUGHT_UP" */
 const char *pinroute_version(void);
 
 /* One request.  The caller owns the memory (stack or request struct); fields are libpinroute's.
  * Not for two threads at once; may be carried from thread to thread.  256 bytes + the decision. */
 struct pinroute_scope {
         struct pinroute *pr;
-        unsigned         cluster;
-        unsigned         forced;  /* how often forced and not yet unforced */
-        unsigned         flags;
-        int              status;  /* of scope_begin's arguments */
-        uint64_t         key[2];
-        int64_t          decided_ms;
-        uint64_t         need[4]; /* reserved for tokens */
-        uint64_t         reserved[22];
+        unsigned cluster;
+        unsigned forced; /* how often forced and not yet unforced */
+        unsigned flags;
+        int status; /* of scope_begin's arguments */
+        uint64_t key[2];
+        int64_t decided_ms;
+        uint64_t need[4]; /* reserved for tokens */
+        uint64_t reserved[22];
         struct pinroute_decision decision;
 };
 
@@ -188,11 +190,11 @@ void pinroute_scope_unforce(struct pinroute_scope *s);
  *         { PINROUTE_USE_PRIMARY(&scope); ... }
  * gcc and clang (the cleanup attribute). */
 #if defined(__GNUC__)
-#define PINROUTE_USE_PRIMARY(s) PINROUTE_USE_PRIMARY_AT(s, __LINE__)
+#define PINROUTE_USE_PRIMARY(s)          PINROUTE_USE_PRIMARY_AT(s, __LINE__)
 #define PINROUTE_USE_PRIMARY_AT(s, line) PINROUTE_USE_PRIMARY_AS(s, line)
 #define PINROUTE_USE_PRIMARY_AS(s, line)                                                                     \
-        __attribute__((cleanup(pinroute_scope_unforce_at), unused))                                          \
-        struct pinroute_scope *pinroute_forced_##line = pinroute_scope_forced(s)
+        __attribute__((cleanup(pinroute_scope_unforce_at),                                                   \
+                       unused)) struct pinroute_scope *pinroute_forced_##line = pinroute_scope_forced(s)
 
 static inline struct pinroute_scope *pinroute_scope_forced(struct pinroute_scope *s)
 {
@@ -203,8 +205,8 @@ static inline struct pinroute_scope *pinroute_scope_forced(struct pinroute_scope
 static inline void pinroute_scope_unforce_at(struct pinroute_scope **s) { pinroute_scope_unforce(*s); }
 #endif
 
-/* Does this HTTP method write?  1: anything but GET, HEAD, OPTIONS, TRACE (compared as RFC 9110 does: exactly);
- * NULL writes. */
+/* Does this HTTP method write?  1: anything but GET, HEAD, OPTIONS, TRACE (compared as RFC 9110 does:
+ * exactly); NULL writes. */
 int pinroute_http_method_writes(const char *method);
 
 #ifdef __cplusplus

@@ -2,10 +2,7 @@
  * Pure: no I/O, no clock. */
 #include "daemon/fence.h"
 
-void fence_init(struct fence *f, uint64_t first)
-{
-        *f = (struct fence){.open = first ? first : 1};
-}
+void fence_init(struct fence *f, uint64_t first) { *f = (struct fence){.open = first ? first : 1}; }
 
 uint64_t fence_carry(struct fence *f) { return f->carried = f->open; }
 
@@ -44,4 +41,7 @@ void fence_reset(struct fence *f)
         fence_open_next(f);
 }
 
-uint64_t fence_reached(const struct fence *f, struct lsn replayed) { return marks_reached(&f->marks, replayed); }
+uint64_t fence_reached(const struct fence *f, struct lsn replayed)
+{
+        return marks_reached(&f->marks, replayed);
+}

@@ -19,9 +19,9 @@ struct marks {
 
 void marks_clear(struct marks *m);
 
-/* Adds a mark above all others.  Earlier ones at the same or a later position say nothing more (who has reached
- * this has the newer mark) and fall out.  When full, every second mark of the older half goes: who stands
- * between two kept marks is then credited with less than it has, never with more. */
+/* Adds a mark above all others.  Earlier ones at the same or a later position say nothing more (who has
+ * reached this has the newer mark) and fall out.  When full, every second mark of the older half goes: who
+ * stands between two kept marks is then credited with less than it has, never with more. */
 void marks_put(struct marks *m, uint64_t mark, struct lsn at);
 
 /* The greatest mark whose position `have` has reached; 0: none. */

@@ -21,7 +21,8 @@ bool window_all(const struct node_window *w, unsigned last, bool good)
         return (w->good & mask) == (good ? mask : 0);
 }
 
-enum node_state node_next_state(enum node_state was, const struct node_window *w, unsigned fall, unsigned rise)
+enum node_state node_next_state(enum node_state was, const struct node_window *w, unsigned fall,
+                                unsigned rise)
 {
         bool falls = window_all(w, fall, false), rises = window_all(w, rise, true);
         switch (was) { /* no default: -Wswitch finds the gap */
@@ -52,28 +53,33 @@ verdict(enum node_verdict v, char why[NODE_WHY_MAX], const char *format, ...)
         return v;
 }
 
-enum node_verdict node_judge_replica(struct node_facts *facts, const struct node_standard *by, struct mono now,
-                                     char why[NODE_WHY_MAX])
+enum node_verdict node_judge_replica(struct node_facts *facts, const struct node_standard *by,
+                                     struct mono now, char why[NODE_WHY_MAX])
 {
         facts->lag_ms = LAG_UNKNOWN;
         if (!facts->in_recovery)
                 return verdict(NODE_WRONG, why, "not in recovery: it is a primary, not a replica");
         if (by->system_identifier && facts->system_identifier != by->system_identifier)
-                return verdict(NODE_WRONG, why, "another system: identifier %" PRIu64 ", the primary's is %" PRIu64,
+                return verdict(NODE_WRONG, why,
+                               "another system: identifier %" PRIu64 ", the primary's is %" PRIu64,
                                facts->system_identifier, by->system_identifier);
         /* While the primary is silent its replicas cannot stream: what they told last still stands. */
         uint32_t timeline = facts->timeline || by->primary_answers ? facts->timeline : facts->last_timeline;
         if (timeline && by->timeline && timeline != by->timeline)
-                return verdict(NODE_WRONG, why, "on timeline %" PRIu32 ", the primary is on %" PRIu32, timeline, by->timeline);
+                return verdict(NODE_WRONG, why, "on timeline %" PRIu32 ", the primary is on %" PRIu32,
+                               timeline, by->timeline);
         if (!timeline)
-                return verdict(NODE_BAD, why, "lag unknown: %s", facts->hint[0] ? facts->hint : "timeline unknown");
+                return verdict(NODE_BAD, why, "lag unknown: %s",
+                               facts->hint[0] ? facts->hint : "timeline unknown");
         facts->lag_ms = node_lag(by->samples, facts->position, now);
         if (facts->lag_ms == LAG_UNKNOWN)
-                return verdict(NODE_BAD, why, marks_empty(by->samples)
-                                                  ? "lag unknown: the primary has not answered yet"
-                                                  : "lag unknown: behind every known position of the primary");
+                return verdict(NODE_BAD, why,
+                               marks_empty(by->samples)
+                                   ? "lag unknown: the primary has not answered yet"
+                                   : "lag unknown: behind every known position of the primary");
         if (facts->lag_ms > by->limit_ms)
-                return verdict(NODE_BAD, why, "lag %" PRId64 " ms, limit %" PRId64 " ms", facts->lag_ms, by->limit_ms);
+                return verdict(NODE_BAD, why, "lag %" PRId64 " ms, limit %" PRId64 " ms", facts->lag_ms,
+                               by->limit_ms);
         return verdict(NODE_GOOD, why, "%s", "");
 }
 

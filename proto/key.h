@@ -1,12 +1,12 @@
 /* key.h -- from a caller's key to its place in the store, in two stages.
  * Pure, no malloc, no state: any thread, any process, before and after fork.
  *
- * Stage 1, in the stub: SipHash-2-4-128 of the key under a fixed, public SipHash key.  It is the same on every
- * host and in every store, so a scope, a record that waits to be sent again, and the socket carry 16 bytes
- * that stay right when the store is replaced.
- * Stage 2, in stub and daemon: SipHash-2-4-128 of those 16 bytes under the store's random seed.  It spreads
- * the pins over the pages in a way that nobody who chooses keys can steer.
- * SipHash: Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; libsodium's siphashx24. */
+ * Stage 1, in the stub: SipHash-2-4-128 of the key under a fixed, public SipHash key.  It is the same on
+ * every host and in every store, so a scope, a record that waits to be sent again, and the socket carry 16
+ * bytes that stay right when the store is replaced. Stage 2, in stub and daemon: SipHash-2-4-128 of those 16
+ * bytes under the store's random seed.  It spreads the pins over the pages in a way that nobody who chooses
+ * keys can steer. SipHash: Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; libsodium's
+ * siphashx24. */
 #ifndef PNR_KEY_H
 #define PNR_KEY_H
 

@@ -12,14 +12,16 @@
  * Times are CLOCK_MONOTONIC milliseconds of the boot named in the header.
  *
  * Versioning: PNR_LAYOUT counts every change of this file.  A reader accepts a store whose `layout` it knows
- * or whose `oldest_reader` is not above its own PNR_LAYOUT; it refuses everything else and answers "primary". */
+ * or whose `oldest_reader` is not above its own PNR_LAYOUT; it refuses everything else and answers "primary".
+ */
 #ifndef PNR_STORE_H
 #define PNR_STORE_H
 
 #include <assert.h>
 #include <stdint.h>
 
-#define ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type ": in the store: bump PNR_LAYOUT, add a golden file")
+#define ASSERT_SIZE(type, size)                                                                              \
+        static_assert(sizeof(type) == (size), #type ": in the store: bump PNR_LAYOUT, add a golden file")
 
 #define PNR_MAGIC         0x31455455524e4950ull /* "PINRUTE1" as bytes in the file */
 #define PNR_LAYOUT        1
@@ -35,11 +37,12 @@
 #define PNR_NO_NODE      0xffffu
 
 /* LMDB keys of the state records. */
-#define PNR_KEY_HEADER              1ull
-#define PNR_KEY_CLUSTER(c)          (0x100ull + (uint64_t)(c))
-#define PNR_KEY_ENDPOINT(c, n)      (0x10000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n))
-#define PNR_KEY_ADMIN(c, n)         (0x20000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n)) /* the daemon's own */
-#define PNR_KEY_PINS                (1ull << 63)
+#define PNR_KEY_HEADER         1ull
+#define PNR_KEY_CLUSTER(c)     (0x100ull + (uint64_t)(c))
+#define PNR_KEY_ENDPOINT(c, n) (0x10000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n))
+#define PNR_KEY_ADMIN(c, n)    (0x20000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n)) /* the daemon's own \
+                                                                                           */
+#define PNR_KEY_PINS (1ull << 63)
 
 enum pnr_store_state { PNR_LIVE = 1, PNR_RETIRED = 2 };
 
@@ -48,13 +51,13 @@ struct pnr_header {
         uint64_t magic;
         uint32_t layout;
         uint32_t oldest_reader;
-        uint64_t epoch;          /* random, never 0, new at each start of the daemon */
-        uint8_t  boot_id[16];    /* /proc/sys/kernel/random/boot_id as bytes: a store of another boot is void */
-        uint8_t  seed[16];       /* second-stage SipHash key, see key.h; one per file, kept over restarts */
-        uint64_t file_ino;       /* inode of the file this was written into: a copy is refused */
-        int64_t  heartbeat_ms;   /* daemon's clock when it last committed a heartbeat */
-        uint32_t state;          /* enum pnr_store_state */
-        uint32_t n_clusters;     /* cluster records 0..n-1 exist */
+        uint64_t epoch;       /* random, never 0, new at each start of the daemon */
+        uint8_t boot_id[16];  /* /proc/sys/kernel/random/boot_id as bytes: a store of another boot is void */
+        uint8_t seed[16];     /* second-stage SipHash key, see key.h; one per file, kept over restarts */
+        uint64_t file_ino;    /* inode of the file this was written into: a copy is refused */
+        int64_t heartbeat_ms; /* daemon's clock when it last committed a heartbeat */
+        uint32_t state;       /* enum pnr_store_state */
+        uint32_t n_clusters;  /* cluster records 0..n-1 exist */
         uint32_t stale_after_ms; /* heartbeat older: keyed reads answer "primary" */
         uint32_t stale_limit_ms; /* heartbeat older: all reads answer "primary" */
         uint64_t cursor;         /* the turn that the next attaching process gets */
@@ -68,9 +71,9 @@ enum pnr_cluster_flags {
 };
 
 struct pnr_node {
-        char     name[PNR_NAME_SIZE];
+        char name[PNR_NAME_SIZE];
         uint64_t caught_up; /* newest generation whose fence this replica has replayed; 0: none */
-        int64_t  stamp_ms;  /* when the question was sent whose answer says so */
+        int64_t stamp_ms;   /* when the question was sent whose answer says so */
         uint32_t flags;     /* reserved, 0 */
         uint32_t weight;    /* as configured, for show; the schedule already contains it */
 };
@@ -78,21 +81,22 @@ ASSERT_SIZE(struct pnr_node, 88);
 
 /* One overflow page.  Rewritten when health, lag, drain, floor or caught-up generations change. */
 struct pnr_cluster {
-        char     name[PNR_NAME_SIZE];
+        char name[PNR_NAME_SIZE];
         uint64_t open_generation;  /* above every generation that a pin of the cluster carries, or equal */
         uint64_t floor_generation; /* the pin of the whole cluster, for keyed reads */
-        int64_t  floor_until_ms;   /* void from here on; 0: no floor */
+        int64_t floor_until_ms;    /* void from here on; 0: no floor */
         uint32_t flags;            /* enum pnr_cluster_flags */
         uint32_t trust_ms;         /* a caught_up whose stamp is this old or older is not trusted */
         uint32_t pin_ms;           /* default length of a pin */
         uint32_t max_pin_ms;
         uint16_t n_nodes;
-        uint16_t n_schedule;     /* 0: no replica is to be read from */
-        uint16_t primary;        /* index into node[], or PNR_NO_NODE */
+        uint16_t n_schedule; /* 0: no replica is to be read from */
+        uint16_t primary;    /* index into node[], or PNR_NO_NODE */
         uint16_t reserved16;
-        uint32_t scheduled;      /* bit n: node n stands in the schedule */
+        uint32_t scheduled; /* bit n: node n stands in the schedule */
         uint32_t reserved32;
-        uint8_t  schedule[PNR_SCHEDULE_MAX]; /* indices into node[]; a reader at turn t takes t mod n_schedule */
+        uint8_t
+            schedule[PNR_SCHEDULE_MAX]; /* indices into node[]; a reader at turn t takes t mod n_schedule */
         struct pnr_node node[PNR_NODES_MAX];
         uint64_t reserved[79];
 };
@@ -108,9 +112,9 @@ ASSERT_SIZE(struct pnr_endpoint, 512);
 struct pnr_pin {
         uint64_t ident;      /* pnr_slot_of(): 48 bits of hash, 16 bits of cluster number */
         uint64_t generation; /* needs a replica that has caught up with this */
-        int64_t  until_ms;   /* the pin is void from here on */
-        int64_t  hold_ms;    /* nothing but the primary satisfies the pin before this; 0: no hold */
-        int64_t  stamp_ms;   /* newest token stamp merged into it, wall-clock ms; 0: none */
+        int64_t until_ms;    /* the pin is void from here on */
+        int64_t hold_ms;     /* nothing but the primary satisfies the pin before this; 0: no hold */
+        int64_t stamp_ms;    /* newest token stamp merged into it, wall-clock ms; 0: none */
 };
 ASSERT_SIZE(struct pnr_pin, 40);
 

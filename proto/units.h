@@ -11,7 +11,8 @@ struct mono {
 };
 
 struct lsn {
-        uint64_t bytes; /* PostgreSQL WAL position, bytes since the start of the WAL; 0 is InvalidXLogRecPtr */
+        uint64_t
+            bytes; /* PostgreSQL WAL position, bytes since the start of the WAL; 0 is InvalidXLogRecPtr */
 };
 
 static inline struct mono mono_plus(struct mono t, int64_t ms) { return (struct mono){t.ms + ms}; }

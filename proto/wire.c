@@ -36,7 +36,8 @@ bool pnr_request_valid(const struct pnr_request *q, size_t size)
         if (!all_zero(q->reserved, sizeof q->reserved))
                 return false;
         switch (q->op) {
-        case PNR_OP_HELLO: return all_zero(q->cluster, sizeof q->cluster) && !q->key[0] && !q->key[1] && !q->ms;
+        case PNR_OP_HELLO:
+                return all_zero(q->cluster, sizeof q->cluster) && !q->key[0] && !q->key[1] && !q->ms;
         case PNR_OP_RECORD:
         case PNR_OP_HOLD: return pnr_name_valid(q->cluster);
         }

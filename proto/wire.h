@@ -2,9 +2,9 @@
  * Writes and reads them: client/ask.c (request out, reply in) and daemon/conn.c (the reverse).
  *
  * A worker can only add to pins here: no frame shortens, drops or lists one.
- * A reply repeats the request's number.  A stub that stops waiting closes the connection, so that a late reply
- * is never taken for a later one; the number is a second lock on the same door.
- * Numbers are little-endian.  Bytes that a version does not know are sent as 0 and must be 0. */
+ * A reply repeats the request's number.  A stub that stops waiting closes the connection, so that a late
+ * reply is never taken for a later one; the number is a second lock on the same door. Numbers are
+ * little-endian.  Bytes that a version does not know are sent as 0 and must be 0. */
 #ifndef PNR_WIRE_H
 #define PNR_WIRE_H
 
@@ -29,7 +29,7 @@ struct pnr_request {
         uint16_t version;
         uint16_t op;     /* enum pnr_op */
         uint64_t number; /* chosen by the stub, repeated in the reply */
-        char     cluster[PNR_NAME_SIZE];
+        char cluster[PNR_NAME_SIZE];
         uint64_t key[2]; /* struct pnr_key: stage 1, the daemon does stage 2 */
         uint32_t ms;     /* RECORD: length of the pin, 0 is the cluster's default; HOLD: length of the hold */
         uint32_t reserved[7];
@@ -41,10 +41,10 @@ struct pnr_reply {
         uint16_t version;
         uint16_t op;
         uint64_t number;
-        uint32_t status;     /* enum pinroute_status: OK, E_INVALID, E_CLUSTER, E_REFUSED */
+        uint32_t status; /* enum pinroute_status: OK, E_INVALID, E_CLUSTER, E_REFUSED */
         uint32_t reserved32;
         uint64_t epoch;      /* of the daemon that answers */
-        int64_t  now_ms;     /* its CLOCK_MONOTONIC, for stubs in another time namespace */
+        int64_t now_ms;      /* its CLOCK_MONOTONIC, for stubs in another time namespace */
         uint64_t turn;       /* HELLO: where this process starts in every schedule */
         uint64_t generation; /* RECORD, HOLD: the generation that the pin now carries, 0 for a floor */
         uint64_t reserved;

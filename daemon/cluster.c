@@ -1,0 +1,553 @@
+/* cluster.c -- one cluster's state machine: health, primary, generations, floor, schedule.
+ * No I/O, no clock; cluster_turn() alone asks questions, through the function it is given. */
+#include "daemon/cluster.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/schedule.h"
+
+#define FIRST_CHECKS_MS                                                                                      \
+        50 /* a node of unknown state is asked this often, so that a start does not take `rise` intervals */
+#define PROBER_GRACE_MS                                                                                      \
+        250 /* the prober keeps the deadlines; this much later the core stops believing in it */
+
+#define FOR_EACH_NODE(c, n)                                                                                  \
+        for (struct cluster_node *n = (c)->node; n < (c)->node + PNR_NODES_MAX; n++)                         \
+                if (n->conf.name[0])
+
+static unsigned slot_of(const struct cluster *c, const struct cluster_node *n)
+{
+        return (unsigned)(n - c->node);
+}
+static bool is_primary(const struct cluster *c, const struct cluster_node *n)
+{
+        return slot_of(c, n) == c->primary;
+}
+
+static bool in_schedule(const struct cluster *c, const struct cluster_node *n)
+{
+        return !is_primary(c, n) && n->state == NODE_UP && n->admin == NODE_READY && n->conf.weight;
+}
+
+static void rebuild_schedule(struct cluster *c)
+{
+        unsigned weight[PNR_NODES_MAX] = {0};
+        FOR_EACH_NODE (c, n)
+                if (in_schedule(c, n))
+                        weight[slot_of(c, n)] = n->conf.weight;
+        c->n_schedule = schedule_build(weight, PNR_NODES_MAX, c->schedule);
+        c->dirty = true;
+}
+
+static void forget_caught_up(struct cluster *c, struct cluster_node *n)
+{
+        if (n->caught_up)
+                c->dirty = true;
+        n->caught_up = 0;
+        n->stamp = (struct mono){0};
+}
+
+/* The one mover of a node's state: it logs the change and brings the schedule along. */
+static void move(struct cluster *c, struct cluster_node *n, enum node_state to, struct mono now)
+{
+        if (n->state == to)
+                return;
+        if (to == NODE_UP)
+                log_info("cluster %s: %s %s -> UP", c->conf.name, n->conf.name, node_state_name(n->state));
+        else
+                log_warning("cluster %s: %s %s -> %s: %s", c->conf.name, n->conf.name,
+                            node_state_name(n->state), node_state_name(to), n->why);
+        n->state = to;
+        n->since = now;
+        if (to != NODE_UP)
+                forget_caught_up(c, n);
+        rebuild_schedule(c);
+}
+
+static void count_check(struct cluster *c, struct cluster_node *n, enum node_verdict v, struct mono now)
+{
+        window_push(&n->window, v == NODE_GOOD);
+        if (v == NODE_WRONG) {
+                move(c, n, NODE_DOWN, now);
+                return;
+        }
+        move(c, n, node_next_state(n->state, &n->window, (unsigned)c->conf.fall, (unsigned)c->conf.rise),
+             now);
+}
+
+static void start_afresh(struct cluster *c, struct cluster_node *n, struct mono now)
+{
+        forget_caught_up(c, n);
+        n->window = (struct node_window){0};
+        n->facts = (struct node_facts){.lag_ms = LAG_UNKNOWN};
+        n->answers = false;
+        n->asked = 0;
+        n->due = now;
+        snprintf(n->why, sizeof n->why, "not checked yet");
+        move(c, n, NODE_UNKNOWN, now);
+}
+
+/* ---- configuration ---- */
+
+static void occupy(struct cluster *c, struct cluster_node *n, const struct node_conf *conf, struct mono now)
+{
+        *n = (struct cluster_node){.conf = *conf, .since = now};
+        start_afresh(c, n, now);
+}
+
+static unsigned configured_primary(const struct cluster *c)
+{
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++)
+                if (c->node[i].conf.name[0] && c->node[i].conf.is_primary)
+                        return i;
+        return PNR_NO_NODE;
+}
+
+void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned number, struct mono now)
+{
+        memset(c, 0, sizeof *c);
+        c->conf = *conf;
+        c->number = number;
+        c->primary = PNR_NO_NODE;
+        fence_init(&c->fence, 1);
+        for (unsigned i = 0; i < conf->n_nodes; i++)
+                occupy(c, &c->node[i], &conf->node[i], now);
+        c->primary = configured_primary(c);
+        rebuild_schedule(c);
+}
+
+void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const uint8_t admin[PNR_NODES_MAX],
+                      struct mono live_until, struct mono now)
+{
+        fence_remember(&c->fence, found->open_generation);
+        fence_remember(&c->fence, found->floor_generation);
+        c->floor_generation = found->floor_generation;
+        c->floor_until = (struct mono){found->floor_until_ms};
+        c->live_until = mono_later(live_until, c->floor_until);
+        for (unsigned i = 0; i < found->n_nodes && i < PNR_NODES_MAX; i++) {
+                unsigned slot = cluster_find_node(c, found->node[i].name);
+                if (slot == PNR_NO_NODE)
+                        continue;
+                if (admin[i] <= NODE_MAINT)
+                        cluster_set_admin(c, slot, (enum node_admin)admin[i], now);
+                if (c->conf.follow_promotion && i == found->primary)
+                        c->primary = slot;
+        }
+        rebuild_schedule(c);
+}
+
+static const struct node_conf *conf_of(const struct cluster_conf *conf, const char *name)
+{
+        for (unsigned i = 0; i < conf->n_nodes; i++)
+                if (!strcmp(conf->node[i].name, name))
+                        return &conf->node[i];
+        return NULL;
+}
+
+static struct cluster_node *free_slot(struct cluster *c)
+{
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++)
+                if (!c->node[i].conf.name[0])
+                        return &c->node[i];
+        return NULL;
+}
+
+/* Another primary, or the same one on another history: what was fenced and sampled before says nothing now.
+ */
+static void new_history(struct cluster *c)
+{
+        marks_clear(&c->samples);
+        fence_reset(&c->fence);
+        c->system_identifier = 0;
+        c->timeline = 0;
+        FOR_EACH_NODE (c, n)
+                forget_caught_up(c, n);
+        c->dirty = true;
+}
+
+static void set_primary(struct cluster *c, unsigned slot)
+{
+        if (c->primary == slot)
+                return;
+        c->primary = slot;
+        new_history(c);
+        rebuild_schedule(c);
+}
+
+void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struct mono now)
+{
+        c->conf = *conf;
+        c->removed = false;
+        FOR_EACH_NODE (c, n)
+                if (!conf_of(conf, n->conf.name)) {
+                        log_info("cluster %s: %s is no longer configured", conf->name, n->conf.name);
+                        if (is_primary(c, n))
+                                set_primary(c, PNR_NO_NODE);
+                        *n = (struct cluster_node){0};
+                }
+        for (unsigned i = 0; i < conf->n_nodes; i++) {
+                const struct node_conf *new = &conf->node[i];
+                unsigned slot = cluster_find_node(c, new->name);
+                struct cluster_node *n = slot == PNR_NO_NODE ? free_slot(c) : &c->node[slot];
+                bool other_server = slot == PNR_NO_NODE || strcmp(n->conf.conninfo, new->conninfo) != 0;
+                enum node_admin admin = slot == PNR_NO_NODE ? NODE_READY : n->admin;
+                if (other_server)
+                        occupy(c, n, new, now);
+                n->conf = *new;
+                n->admin = admin;
+        }
+        if (!conf->follow_promotion || c->primary == PNR_NO_NODE)
+                set_primary(c, configured_primary(c));
+        rebuild_schedule(c);
+}
+
+void cluster_remove(struct cluster *c)
+{
+        c->removed = true;
+        c->primary = PNR_NO_NODE;
+        memset(c->node, 0, sizeof c->node);
+        rebuild_schedule(c);
+}
+
+unsigned cluster_find_node(const struct cluster *c, const char *name)
+{
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++)
+                if (c->node[i].conf.name[0] && !strcmp(c->node[i].conf.name, name))
+                        return i;
+        return PNR_NO_NODE;
+}
+
+void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, struct mono now)
+{
+        struct cluster_node *n = &c->node[slot];
+        if (n->admin == admin)
+                return;
+        log_info("cluster %s: %s %s -> %s by the operator", c->conf.name, n->conf.name,
+                 node_admin_name(n->admin), node_admin_name(admin));
+        bool unwatched = n->admin == NODE_MAINT || admin == NODE_MAINT;
+        n->admin = admin;
+        if (unwatched)
+                start_afresh(c, n, now);
+        rebuild_schedule(c);
+}
+
+/* ---- answers ---- */
+
+/* follow_promotion: the primary is the node that is not in recovery.  Two at once: keep the last one, alarm.
+ */
+static void follow_promotion(struct cluster *c)
+{
+        unsigned others = 0, other = PNR_NO_NODE;
+        bool all_asked = true;
+        const struct cluster_node *now_primary = c->primary == PNR_NO_NODE ? NULL : &c->node[c->primary];
+        FOR_EACH_NODE (c, n) {
+                all_asked = all_asked && (n->checks || n->admin == NODE_MAINT);
+                if (n == now_primary || !n->answers || n->facts.in_recovery ||
+                    n->facts.timeline <= c->timeline)
+                        continue;
+                if (c->system_identifier && n->facts.system_identifier != c->system_identifier)
+                        continue;
+                others++;
+                other = slot_of(c, n);
+        }
+        bool leads = now_primary && now_primary->answers && !now_primary->facts.in_recovery;
+        bool gone = !now_primary || now_primary->state == NODE_DOWN ||
+                    (now_primary->answers && now_primary->facts.in_recovery);
+        bool split = others > 1 || (leads && others);
+        if (split && !c->split_brain)
+                log_error(
+                    "cluster %s: split brain: more than one node is out of recovery; the primary stays %s",
+                    c->conf.name, now_primary ? now_primary->conf.name : "unknown");
+        c->split_brain = split;
+        if (gone && others == 1 && all_asked) {
+                log_warning("cluster %s: the primary is now %s, was %s", c->conf.name,
+                            c->node[other].conf.name, now_primary ? now_primary->conf.name : "unknown");
+                set_primary(c, other);
+        }
+}
+
+static void primary_told(struct cluster *c, const struct cluster_node *n)
+{
+        const struct node_facts *f = &n->facts;
+        if (f->system_identifier != c->system_identifier || f->timeline != c->timeline) {
+                if (c->timeline)
+                        log_warning("cluster %s: primary %s is on timeline %" PRIu32 " of system %" PRIu64
+                                    ", was %" PRIu32 " of %" PRIu64,
+                                    c->conf.name, n->conf.name, f->timeline, f->system_identifier,
+                                    c->timeline, c->system_identifier);
+                new_history(c); /* also withdraws the question in flight: it was asked of the old history */
+                c->system_identifier = f->system_identifier;
+                c->timeline = f->timeline;
+        }
+        marks_put(&c->samples, (uint64_t)f->asked.ms, f->position);
+        if (!c->fence.asked)
+                return;
+        fence_answer(&c->fence, f->position);
+        c->fences++;
+        FOR_EACH_NODE (c, r) /* who has it already should not wait for its next turn */
+                if (!r->asked && in_schedule(c, r))
+                        r->sent = (struct mono){0};
+}
+
+static bool primary_answers(const struct cluster *c)
+{
+        return c->primary != PNR_NO_NODE && c->node[c->primary].answers &&
+               !c->node[c->primary].facts.in_recovery;
+}
+
+static enum node_verdict replica_told(struct cluster *c, struct cluster_node *n, struct mono now)
+{
+        struct node_standard by = {
+            .system_identifier = c->system_identifier,
+            .timeline = c->timeline,
+            .primary_answers = primary_answers(c),
+            .samples = &c->samples,
+            .limit_ms = n->state == NODE_UP || c->conf.lag_resume_ms > n->conf.max_lag_ms
+                            ? n->conf.max_lag_ms
+                            : c->conf.lag_resume_ms,
+        };
+        enum node_verdict v = node_judge_replica(&n->facts, &by, now, n->why);
+        bool same_history = v != NODE_WRONG && c->timeline && n->facts.timeline == c->timeline &&
+                            n->facts.system_identifier == c->system_identifier;
+        n->caught_up = same_history ? fence_reached(&c->fence, n->facts.position) : 0;
+        n->stamp = n->sent;
+        c->dirty = true;
+        return v;
+}
+
+static void take_facts(struct cluster_node *n, const struct prober_result *r)
+{
+        uint32_t earlier = r->connected ? 0 : n->facts.last_timeline;
+        n->facts = (struct node_facts){
+            .known = true,
+            .in_recovery = r->in_recovery,
+            .system_identifier = r->system_identifier,
+            .timeline = r->timeline,
+            .last_timeline = r->timeline ? r->timeline : earlier,
+            .position = r->position,
+            .asked = n->sent,
+            .lag_ms = LAG_UNKNOWN,
+        };
+        snprintf(n->facts.hint, sizeof n->facts.hint, "%s", r->text);
+}
+
+static void answered(struct cluster *c, struct cluster_node *n, const struct prober_result *r,
+                     struct mono now)
+{
+        n->answers = true;
+        n->took_us = r->took_us;
+        take_facts(n, r);
+        if (c->conf.follow_promotion)
+                follow_promotion(c);
+        enum node_verdict v;
+        if (is_primary(c, n)) {
+                v = node_judge_primary(&n->facts, n->why);
+                if (v == NODE_GOOD)
+                        primary_told(c, n);
+                else
+                        fence_failed(&c->fence);
+        } else
+                v = replica_told(c, n, now);
+        if (v != NODE_GOOD)
+                n->failures++;
+        if (n->counts || v == NODE_WRONG)
+                count_check(c, n, v, now);
+}
+
+static void not_answered(struct cluster *c, struct cluster_node *n, const char *why, struct mono now)
+{
+        n->answers = false;
+        n->facts.last_timeline = 0;
+        n->facts.lag_ms = LAG_UNKNOWN;
+        n->failures++;
+        snprintf(n->why, sizeof n->why, "%s", why);
+        forget_caught_up(c, n);
+        if (is_primary(c, n))
+                fence_failed(&c->fence);
+        if (n->counts)
+                count_check(c, n, NODE_BAD, now);
+        if (c->conf.follow_promotion)
+                follow_promotion(c);
+}
+
+static void broke(struct cluster *c, struct cluster_node *n)
+{
+        n->answers = false;
+        n->facts.last_timeline = 0;
+        forget_caught_up(c, n);
+}
+
+void cluster_result(struct cluster *c, unsigned slot, const struct prober_result *r, struct mono now)
+{
+        if (slot >= PNR_NODES_MAX || !c->node[slot].conf.name[0])
+                return;
+        struct cluster_node *n = &c->node[slot];
+        if (r->kind == PROBER_BROKEN) {
+                broke(c, n);
+                return;
+        }
+        if (!n->asked || r->number != n->asked)
+                return; /* given up on, or from before a reload */
+        n->asked = 0;
+        n->checks++;
+        if (r->kind == PROBER_ANSWER)
+                answered(c, n, r, now);
+        else
+                not_answered(c, n, r->text, now);
+}
+
+void cluster_lost_prober(struct cluster *c, struct mono now)
+{
+        FOR_EACH_NODE (c, n) {
+                broke(c, n);
+                n->asked = 0;
+                n->due = mono_sooner(n->due, now);
+        }
+        fence_failed(&c->fence);
+}
+
+/* ---- time ---- */
+
+static bool releases(const struct cluster *c, struct mono now)
+{
+        return c->conf.early_release && cluster_waits(c, now);
+}
+
+/* When this node is next to be asked, whatever for. */
+static struct mono ask_due(const struct cluster *c, const struct cluster_node *n, struct mono now)
+{
+        struct mono due = n->due;
+        if (!releases(c, now))
+                return due;
+        if (is_primary(c, n) && fence_wanted(&c->fence))
+                return mono_sooner(due, mono_plus(c->fenced_at, c->conf.fence_interval_ms));
+        if (in_schedule(c, n) && c->fence.fenced)
+                return mono_sooner(due, mono_plus(n->sent, c->conf.fence_interval_ms));
+        return due;
+}
+
+/* Keeps the rhythm of health checks: the next one is due an interval after this one was. */
+static bool take_health_turn(struct cluster *c, struct cluster_node *n, struct mono now)
+{
+        if (!mono_reached(now, n->due))
+                return false;
+        int64_t interval = n->state == NODE_UNKNOWN && c->conf.check_interval_ms > FIRST_CHECKS_MS
+                               ? FIRST_CHECKS_MS
+                               : c->conf.check_interval_ms;
+        n->due = mono_later(mono_plus(n->due, interval), mono_plus(now, interval / 2));
+        return true;
+}
+
+static void ask(struct cluster *c, struct cluster_node *n, struct mono now, cluster_ask_fn *fn, void *arg)
+{
+        n->counts = take_health_turn(c, n, now);
+        if (is_primary(c, n) && releases(c, now) && fence_wanted(&c->fence)) {
+                fence_close(&c->fence); /* before the question, see fence.h */
+                c->fenced_at = now;
+                c->dirty = true;
+        }
+        n->asked = ++c->last_number;
+        n->sent = now;
+        fn(arg, c->number, slot_of(c, n), n->asked, (uint32_t)c->conf.check_timeout_ms);
+}
+
+void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *fn, void *arg)
+{
+        FOR_EACH_NODE (c, n) {
+                if (n->admin == NODE_MAINT)
+                        continue;
+                if (n->asked && mono_since(now, n->sent) > c->conf.check_timeout_ms + PROBER_GRACE_MS) {
+                        n->asked = 0;
+                        n->checks++;
+                        not_answered(c, n, "no answer from the prober", now);
+                }
+                if (n->asked)
+                        n->counts = take_health_turn(c, n, now) || n->counts;
+                else if (mono_reached(now, ask_due(c, n, now)))
+                        ask(c, n, now, fn, arg);
+        }
+}
+
+struct mono cluster_next_due(const struct cluster *c, struct mono now)
+{
+        struct mono due = mono_plus(now, c->conf.check_interval_ms ? c->conf.check_interval_ms : 1000);
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
+                const struct cluster_node *n = &c->node[i];
+                if (!n->conf.name[0] || n->admin == NODE_MAINT)
+                        continue;
+                due =
+                    mono_sooner(due, n->asked ? mono_plus(n->sent, c->conf.check_timeout_ms + PROBER_GRACE_MS)
+                                              : ask_due(c, n, now));
+        }
+        return due;
+}
+
+/* ---- pins and floor ---- */
+
+uint64_t cluster_pin(struct cluster *c, struct mono now, int64_t ms)
+{
+        c->live_until = mono_later(c->live_until, mono_plus(now, ms));
+        return fence_carry(&c->fence);
+}
+
+void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const char *why)
+{
+        c->floor_generation = cluster_pin(c, now, ms);
+        c->floor_until = mono_later(c->floor_until, mono_plus(now, ms));
+        snprintf(c->floor_why, sizeof c->floor_why, "%s", why);
+        c->floors++;
+        c->dirty = true;
+}
+
+void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
+{
+        FOR_EACH_NODE (c, n) {
+                forget_caught_up(c, n);
+                n->asked = 0; /* an answer from before comes too late to mean anything */
+                n->due = mono_sooner(n->due, now);
+        }
+        fence_failed(&c->fence);
+        fence_open_next(&c->fence);
+        cluster_raise_floor(c, now, c->conf.max_pin_seconds_ms, why);
+}
+
+/* ---- the record ---- */
+
+static void publish_nodes(const struct cluster *c, struct pnr_cluster *r)
+{
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
+                const struct cluster_node *n = &c->node[i];
+                if (!n->conf.name[0])
+                        continue;
+                struct pnr_node *p = &r->node[i];
+                memcpy(p->name, n->conf.name, sizeof p->name);
+                p->weight = n->conf.weight;
+                p->caught_up = n->caught_up;
+                p->stamp_ms = n->stamp.ms;
+                r->n_nodes = (uint16_t)(i + 1);
+                if (in_schedule(c, n))
+                        r->scheduled |= 1u << i;
+        }
+}
+
+void cluster_publish(struct cluster *c, struct pnr_cluster *ret)
+{
+        memset(ret, 0, sizeof *ret);
+        memcpy(ret->name, c->conf.name, sizeof ret->name);
+        ret->open_generation = c->fence.open;
+        ret->floor_generation = c->floor_generation;
+        ret->floor_until_ms = c->floor_until.ms;
+        ret->flags = (c->removed ? PNR_CLUSTER_REMOVED : 0) |
+                     (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0);
+        ret->trust_ms = (uint32_t)c->conf.caught_up_trust_ms;
+        ret->pin_ms = (uint32_t)c->conf.pin_seconds_ms;
+        ret->max_pin_ms = (uint32_t)c->conf.max_pin_seconds_ms;
+        ret->primary = (uint16_t)c->primary;
+        ret->n_schedule = (uint16_t)c->n_schedule;
+        memcpy(ret->schedule, c->schedule, c->n_schedule);
+        publish_nodes(c, ret);
+        c->dirty = false;
+}

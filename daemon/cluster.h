@@ -1,0 +1,95 @@
+/* cluster.h -- one primary and its replicas: events in (results, pins, time), questions and a record out.
+ * No I/O and no clock: time, answers and the way to ask are passed in.  It logs its state changes. */
+#ifndef PINROUTED_CLUSTER_H
+#define PINROUTED_CLUSTER_H
+
+#include "daemon/conf.h"
+#include "daemon/fence.h"
+#include "daemon/node.h"
+
+/* A node in its slot.  Slots are indices of the store's record; a node keeps its slot while it is configured.
+ */
+struct cluster_node {
+        struct node_conf conf; /* name "": the slot is free */
+        enum node_state state;
+        enum node_admin admin;
+        struct mono since; /* of the state */
+        char why[NODE_WHY_MAX];
+        struct node_window window;
+        struct node_facts facts;
+        bool answers; /* the newest check was answered */
+        uint64_t caught_up;
+        struct mono stamp; /* when the question was sent that told caught_up */
+        /* the check in flight, and when the next ones are due */
+        uint64_t asked; /* its number; 0: none */
+        bool counts;    /* it is a health check: it moves the window */
+        struct mono sent, due;
+        uint64_t checks, failures;
+        uint32_t took_us;
+};
+
+struct cluster {
+        struct cluster_conf conf;
+        unsigned number; /* in the store */
+        bool removed;    /* no longer configured: its pins run out, nothing else happens */
+        struct cluster_node node[PNR_NODES_MAX];
+        unsigned primary; /* slot, or PNR_NO_NODE */
+        bool split_brain;
+        uint64_t system_identifier; /* of the primary's history; 0: not heard yet */
+        uint32_t timeline;
+        struct marks samples; /* (ms, position) of the primary */
+        struct fence fence;
+        struct mono fenced_at;  /* when the primary was last asked for a fence */
+        struct mono live_until; /* no pin or floor lives beyond this */
+        uint64_t floor_generation;
+        struct mono floor_until;
+        char floor_why[NODE_WHY_MAX];
+        uint8_t schedule[PNR_SCHEDULE_MAX];
+        unsigned n_schedule;
+        uint64_t last_number;
+        bool dirty; /* the record differs from the one last published */
+        uint64_t floors, fences;
+};
+
+void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned number, struct mono now);
+
+/* What an earlier daemon left in the store: generations, floor, primary, an operator's drains. */
+void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const uint8_t admin[PNR_NODES_MAX],
+                      struct mono live_until, struct mono now);
+
+/* A new config is in force: nodes keep slot and state, unless their conninfo changed. */
+void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struct mono now);
+void cluster_remove(struct cluster *c);
+
+/* Everything that time alone brings about: overdue answers, checks that are due, fences. */
+typedef void cluster_ask_fn(void *arg, unsigned cluster, unsigned slot, uint64_t number, uint32_t timeout_ms);
+void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *ask, void *arg);
+struct mono cluster_next_due(const struct cluster *c, struct mono now);
+
+/* A frame of the prober about this cluster's `slot`.  Anything out of place is ignored. */
+void cluster_result(struct cluster *c, unsigned slot, const struct prober_result *r, struct mono now);
+
+/* The prober is gone: every connection with it, every question unanswered. */
+void cluster_lost_prober(struct cluster *c, struct mono now);
+
+/* A pin of `ms` is being recorded now: returns the generation that it carries. */
+uint64_t cluster_pin(struct cluster *c, struct mono now, int64_t ms);
+
+/* Pins may be missing: for `ms` from now all keys count as pinned, until replicas have caught up. */
+void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const char *why);
+
+/* The daemon was not there for a while (start, stall): nothing that it knew about replicas holds any more. */
+void cluster_stood_still(struct cluster *c, struct mono now, const char *why);
+
+unsigned cluster_find_node(const struct cluster *c, const char *name); /* slot, or PNR_NO_NODE */
+void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, struct mono now);
+
+/* Fills the record for the store and clears `dirty`. */
+void cluster_publish(struct cluster *c, struct pnr_cluster *ret);
+
+static inline bool cluster_waits(const struct cluster *c, struct mono now)
+{
+        return !mono_reached(now, c->live_until);
+}
+
+#endif
