@@ -1,0 +1,452 @@
+/* core.c -- clusters and store, and one turn of the loop over both.
+ * The only caller of the store's writing functions. */
+#include "daemon/core.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "client/pinroute.h"
+#include "daemon/clock.h"
+#include "daemon/log.h"
+
+#define SWEEP_PAGES 64 /* per heartbeat: a table of 1,000,000 pins is gone through in about half a minute */
+
+/* ---- setting up ---- */
+
+static void read_boot_id(uint8_t ret[16])
+{
+        char text[40] = "";
+        int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        if (fd >= 0)
+                close(fd);
+        memset(ret, 0, 16);
+        unsigned digits = 0;
+        for (ssize_t i = 0; i < n && digits < 32; i++) {
+                int d = text[i] >= '0' && text[i] <= '9'   ? text[i] - '0'
+                        : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10
+                                                           : -1;
+                if (d < 0)
+                        continue;
+                ret[digits / 2] = (uint8_t)(ret[digits / 2] << 4 | d);
+                digits++;
+        }
+}
+
+static uint64_t random_epoch(void)
+{
+        uint64_t epoch = 0;
+        while (!epoch)
+                MUST(getrandom(&epoch, sizeof epoch, 0) == (ssize_t)sizeof epoch);
+        return epoch;
+}
+
+struct cluster *core_find_cluster(const struct core *core, const char *name)
+{
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                if (!core->cluster[i]->removed && !strcmp(core->cluster[i]->conf.name, name))
+                        return core->cluster[i];
+        return NULL;
+}
+
+/* A cluster's place in the store: its own from before, a new one, or that of a removed one whose pins have
+ * run out. */
+static struct cluster *place_cluster(struct core *core, const char *name, struct mono now)
+{
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                if (!strcmp(core->cluster[i]->conf.name, name))
+                        return core->cluster[i];
+        if (core->n_clusters < PNR_CLUSTERS_MAX) {
+                struct cluster *c = calloc(1, sizeof *c);
+                MUST(c);
+                c->number = core->n_clusters;
+                c->primary = PNR_NO_NODE;
+                c->removed = true;
+                return core->cluster[core->n_clusters++] = c;
+        }
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                if (core->cluster[i]->removed && !cluster_waits(core->cluster[i], now))
+                        return core->cluster[i];
+        return NULL;
+}
+
+static void configure_cluster(struct core *core, const struct cluster_conf *conf, struct mono now)
+{
+        struct cluster *c = place_cluster(core, conf->name, now);
+        if (!c) {
+                log_error("cluster %s: no place: %u clusters, removed ones with live pins included; restart "
+                          "to go on",
+                          conf->name, core->n_clusters);
+                return;
+        }
+        if (!c->removed) {
+                cluster_configure(c, conf, now);
+                return;
+        }
+        uint64_t earlier = c->fence.open;
+        struct mono live_until = c->live_until;
+        cluster_init(c, conf, c->number, now);
+        fence_remember(&c->fence, earlier);
+        c->live_until = live_until;
+        cluster_stood_still(c, now, "cluster configured");
+}
+
+void core_configure(struct core *core, const struct conf *conf, struct mono now)
+{
+        core->conf = conf;
+        for (unsigned i = 0; i < core->n_clusters; i++) {
+                bool kept = false;
+                for (unsigned j = 0; j < conf->n_clusters; j++)
+                        kept = kept || !strcmp(core->cluster[i]->conf.name, conf->cluster[j].name);
+                if (!kept && !core->cluster[i]->removed)
+                        cluster_remove(core->cluster[i]);
+        }
+        for (unsigned j = 0; j < conf->n_clusters; j++)
+                configure_cluster(core, &conf->cluster[j], now);
+        core->endpoints_dirty = core->admin_dirty = true;
+}
+
+/* Clusters of an earlier daemon's store keep their numbers there: its pins carry them. */
+static void take_over(struct core *core, const struct conf *conf, const struct store_found *found,
+                      struct mono now)
+{
+        for (unsigned i = 0; i < found->n_clusters && i < PNR_CLUSTERS_MAX; i++) {
+                struct cluster *c = place_cluster(core, found->cluster[i].name, now);
+                memcpy(c->conf.name, found->cluster[i].name, sizeof c->conf.name);
+                fence_init(&c->fence, found->max_generation);
+                c->live_until = found->live_until[i];
+        }
+        core_configure(core, conf, now);
+        for (unsigned i = 0; i < found->n_clusters && i < PNR_CLUSTERS_MAX; i++)
+                if (!core->cluster[i]->removed)
+                        cluster_remember(core->cluster[i], &found->cluster[i], found->admin[i],
+                                         found->live_until[i], now);
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                fence_remember(&core->cluster[i]->fence, found->max_generation);
+}
+
+static int open_store(struct core *core, bool fresh, struct store_found *found, struct mono now)
+{
+        struct store_want want = {
+            .dir = core->conf->dir,
+            .max_pins = (uint64_t)core->conf->max_pins,
+            .group = core->group,
+            .now = now,
+            .stale_after_ms = (uint32_t)core->conf->stale_after_ms,
+            .stale_limit_ms = (uint32_t)core->conf->stale_limit_ms,
+            .fresh = fresh,
+        };
+        memcpy(want.boot_id, core->boot_id, sizeof want.boot_id);
+        memset(found, 0, sizeof *found);
+        int rc = store_open(&core->store, &want, found);
+        if (rc == STORE_OK && !found->reused && !found->old_retired) {
+                core->silent_until = mono_plus(clock_mono(), core->conf->stale_after_ms + CORE_HEARTBEAT_MS);
+                log_warning("the old store could not be retired: no write is acknowledged for %" PRId64 " ms",
+                            core->conf->stale_after_ms + CORE_HEARTBEAT_MS);
+        }
+        return rc;
+}
+
+static void all_stood_still(struct core *core, const char *why, struct mono now)
+{
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                cluster_stood_still(core->cluster[i], now, why);
+}
+
+bool core_init(struct core *core, const struct conf *conf, gid_t group, struct mono now)
+{
+        memset(core, 0, sizeof *core);
+        core->conf = conf;
+        core->group = group;
+        core->epoch = random_epoch();
+        core->started = core->last_turn = core->heartbeat_due = now;
+        core->suspended_ms = clock_suspended_ms();
+        read_boot_id(core->boot_id);
+        struct store_found found;
+        if (open_store(core, false, &found, now) != STORE_OK) {
+                log_error("store in %s: %s", conf->dir, store_error());
+                return false;
+        }
+        if (found.reused)
+                log_info("going on with the store in %s", conf->dir);
+        else
+                log_info("new store in %s: %s", conf->dir, found.why_new);
+        core->cursor = found.cursor;
+        take_over(core, conf, &found, now);
+        all_stood_still(core, found.reused ? "daemon started" : "daemon started with an empty store", now);
+        free(found.cluster);
+        core_turn(core, NULL, 0, NULL, NULL, now);
+        return core->store != NULL;
+}
+
+void core_fini(struct core *core)
+{
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                free(core->cluster[i]);
+        if (core->store)
+                store_close(&core->store);
+        memset(core, 0, sizeof *core);
+}
+
+/* ---- requests ---- */
+
+static int64_t bounded_ms(const struct cluster *c, int64_t asked_ms)
+{
+        return asked_ms < c->conf.max_pin_seconds_ms ? asked_ms : c->conf.max_pin_seconds_ms;
+}
+
+/* Pins one key, or the whole cluster where the table takes no more. */
+static int pin(struct core *core, struct cluster *c, struct core_item *it, int64_t ms, bool hold,
+               bool as_floor, struct mono now)
+{
+        struct mono until = mono_plus(now, ms);
+        struct pnr_key key = {{it->request.key[0], it->request.key[1]}};
+        struct pnr_slot slot = pnr_slot_of(key, c->number, store_seed(core->store));
+        struct pnr_pin add = {
+            .ident = slot.ident,
+            .generation = cluster_pin(c, now, ms),
+            .until_ms = until.ms,
+            .hold_ms = hold ? until.ms : 0,
+        };
+        it->reply.generation = add.generation;
+        if (!as_floor)
+                return store_merge_pin(core->store, slot, &add, now, NULL);
+        cluster_raise_floor(c, now, ms, "the pin table is full");
+        it->reply.generation = 0;
+        return STORE_OK;
+}
+
+static int apply(struct core *core, struct core_item *it, bool as_floor, struct mono now)
+{
+        const struct pnr_request *q = &it->request;
+        it->reply = (struct pnr_reply){
+            .magic = PNR_WIRE_MAGIC,
+            .version = PNR_WIRE_VERSION,
+            .op = q->op,
+            .number = q->number,
+            .status = PINROUTE_OK,
+            .epoch = core->epoch,
+            .now_ms = now.ms,
+        };
+        if (q->op == PNR_OP_HELLO) {
+                it->reply.turn = core->cursor++;
+                return STORE_OK;
+        }
+        struct cluster *c = core_find_cluster(core, q->cluster);
+        bool hold = q->op == PNR_OP_HOLD;
+        if (!c || (hold && !q->ms)) {
+                it->reply.status = c ? PINROUTE_E_INVALID : PINROUTE_E_CLUSTER;
+                return STORE_OK;
+        }
+        int64_t ms = bounded_ms(c, q->ms ? q->ms : c->conf.pin_seconds_ms);
+        return pin(core, c, it, ms, hold, as_floor, now);
+}
+
+/* ---- the commit ---- */
+
+static void put_header(struct core *core, struct mono now, int *rc)
+{
+        struct pnr_header h = {
+            .magic = PNR_MAGIC,
+            .layout = PNR_LAYOUT,
+            .oldest_reader = PNR_OLDEST_READER,
+            .epoch = core->epoch,
+            .file_ino = store_ino(core->store),
+            .heartbeat_ms = now.ms,
+            .state = PNR_LIVE,
+            .n_clusters = core->n_clusters,
+            .stale_after_ms = (uint32_t)core->conf->stale_after_ms,
+            .stale_limit_ms = (uint32_t)core->conf->stale_limit_ms,
+            .cursor = core->cursor,
+        };
+        memcpy(h.boot_id, core->boot_id, sizeof h.boot_id);
+        memcpy(h.seed, store_seed(core->store), sizeof h.seed);
+        if (*rc == STORE_OK)
+                *rc = store_put_header(core->store, &h);
+}
+
+static void put_endpoints(struct core *core, const struct cluster *c, int *rc)
+{
+        for (unsigned i = 0; i < PNR_NODES_MAX && *rc == STORE_OK; i++) {
+                struct pnr_endpoint e = {{0}};
+                if (!c->node[i].conf.name[0])
+                        continue;
+                memcpy(e.conninfo, c->node[i].conf.endpoint, sizeof e.conninfo);
+                *rc = store_put_endpoint(core->store, c->number, i, &e);
+        }
+}
+
+static void put_admin(struct core *core, const struct cluster *c, int *rc)
+{
+        for (unsigned i = 0; i < PNR_NODES_MAX && *rc == STORE_OK; i++)
+                *rc = store_put_admin(core->store, c->number, i, (uint8_t)c->node[i].admin);
+}
+
+static void put_clusters(struct core *core, int *rc)
+{
+        for (unsigned i = 0; i < core->n_clusters; i++) {
+                struct cluster *c = core->cluster[i];
+                if (core->endpoints_dirty)
+                        put_endpoints(core, c, rc);
+                if (core->admin_dirty)
+                        put_admin(core, c, rc);
+                if (!c->dirty || *rc != STORE_OK)
+                        continue;
+                struct pnr_cluster record;
+                cluster_publish(c, &record);
+                *rc = store_put_cluster(core->store, c->number, &record);
+        }
+}
+
+/* Everything of this turn in one transaction.  On failure nothing of it has happened. */
+static int commit(struct core *core, struct core_item *items, unsigned n, bool as_floor, bool sweep,
+                  struct mono now)
+{
+        bool swept;
+        int rc = store_begin(core->store);
+        if (rc != STORE_OK)
+                return rc;
+        for (unsigned i = 0; i < n && rc == STORE_OK; i++)
+                rc = apply(core, &items[i], as_floor, now);
+        if (rc == STORE_OK && sweep)
+                rc = store_sweep(core->store, now, SWEEP_PAGES, &swept);
+        put_clusters(core, &rc);
+        put_header(core, now, &rc);
+        if (rc == STORE_OK)
+                rc = store_commit(core->store);
+        else
+                store_abort(core->store);
+        if (rc != STORE_OK)
+                for (unsigned i = 0; i < core->n_clusters; i++)
+                        core->cluster[i]->dirty = true;
+        return rc;
+}
+
+/* The store is lost or unusable: a new file, and a floor for every pin that was in the old one. */
+static bool replace_store(struct core *core, const char *why, struct mono now)
+{
+        log_error("store: %s: making a new one", why);
+        bool retired = core->store && store_retire(core->store) == STORE_OK;
+        if (core->store)
+                store_close(&core->store);
+        struct store_found found;
+        int rc = open_store(core, true, &found, now);
+        free(found.cluster);
+        if (retired)
+                core->silent_until = (struct mono){0};
+        if (rc != STORE_OK) {
+                log_error("no new store in %s: %s; trying again at the next heartbeat", core->conf->dir,
+                          store_error());
+                return false;
+        }
+        core->stats.stores_replaced++;
+        core->endpoints_dirty = core->admin_dirty = true;
+        all_stood_still(core, "store lost", now);
+        return true;
+}
+
+/* The batch as pins; where the table takes no more, as a floor; where the store fails, as a floor in a new
+ * one. */
+static int commit_somehow(struct core *core, struct core_item *items, unsigned n, bool sweep, struct mono now)
+{
+        int rc = commit(core, items, n, false, sweep, now);
+        if (n)
+                core->table_full = rc == STORE_FULL;
+        if (rc == STORE_FULL)
+                rc = commit(core, items, n, true, false, now);
+        if (rc != STORE_OK && replace_store(core, store_error(), now))
+                rc = commit(core, items, n, true, false, now);
+        return rc;
+}
+
+static void count_item(struct core *core, const struct core_item *it)
+{
+        if (it->reply.status != PINROUTE_OK)
+                core->stats.refused++;
+        else if (it->request.op == PNR_OP_HELLO)
+                core->stats.hellos++;
+        else {
+                *(it->request.op == PNR_OP_HOLD ? &core->stats.holds : &core->stats.records) += 1;
+                core->stats.floored_records += it->reply.generation == 0;
+        }
+}
+
+/* Items that could not be committed stay unanswered. */
+static void commit_batch(struct core *core, struct core_item *items, unsigned n, bool sweep, struct mono now)
+{
+        if (!core->store)
+                return;
+        if (commit_somehow(core, items, n, sweep, now) != STORE_OK) {
+                log_error("store: %s", store_error());
+                return;
+        }
+        core->endpoints_dirty = core->admin_dirty = false;
+        core->stats.commits++;
+        store_count(core->store, &core->count);
+        for (unsigned i = 0; i < n; i++) {
+                items[i].answered = true;
+                count_item(core, &items[i]);
+        }
+}
+
+/* ---- a turn ---- */
+
+static void notice_stall(struct core *core, struct mono now)
+{
+        int64_t stood = mono_since(now, core->last_turn), slept = clock_suspended_ms() - core->suspended_ms;
+        core->last_turn = now;
+        core->suspended_ms += slept;
+        if (stood <= CORE_STALL_MS && slept <= CORE_STALL_MS)
+                return;
+        core->stats.stalls++;
+        log_debug("the loop stood still for %" PRId64 " ms", stood + slept);
+        all_stood_still(core, "the daemon stood still", now);
+}
+
+static bool anything_dirty(const struct core *core)
+{
+        bool dirty = core->endpoints_dirty || core->admin_dirty;
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                dirty = dirty || core->cluster[i]->dirty;
+        return dirty;
+}
+
+void core_apply(struct core *core, struct core_item *items, unsigned n, struct mono now)
+{
+        commit_batch(core, items, n, false, now);
+}
+
+/* Is our file still the one that new stubs will open?  Without a store, is there room for one now? */
+static void heartbeat(struct core *core, struct mono now)
+{
+        core->heartbeat_due = mono_plus(now, CORE_HEARTBEAT_MS);
+        if (!core->store || !store_is_linked(core->store))
+                replace_store(core, core->store ? "data.mdb is no longer in its place" : "none open", now);
+}
+
+void core_turn(struct core *core, struct core_item *items, unsigned n, cluster_ask_fn *ask, void *arg,
+               struct mono now)
+{
+        notice_stall(core, now);
+        bool beat = mono_reached(now, core->heartbeat_due);
+        if (beat)
+                heartbeat(core, now);
+        if (n || beat || anything_dirty(core))
+                commit_batch(core, items, n, beat, now);
+        for (unsigned i = 0; ask && i < core->n_clusters; i++)
+                if (!core->cluster[i]->removed)
+                        cluster_turn(core->cluster[i], now, ask, arg);
+}
+
+struct mono core_next_due(const struct core *core, struct mono now)
+{
+        struct mono due = core->heartbeat_due;
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                if (!core->cluster[i]->removed)
+                        due = mono_sooner(due, cluster_next_due(core->cluster[i], now));
+        return due;
+}
