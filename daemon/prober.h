@@ -44,7 +44,7 @@ struct prober_result {
         uint32_t node;
         uint64_t number;
         uint64_t system_identifier;
-        struct lsn position;   /* primary: pg_current_wal_insert_lsn(), normalised (prober.c); replica: pg_last_wal_replay_lsn(); 0: none */
+        struct lsn position;   /* primary: pg_current_wal_insert_lsn(), normalised (facts.c); replica: pg_last_wal_replay_lsn(); 0: none */
         uint32_t timeline;     /* primary: its own; replica: of a streaming WAL receiver; 0: unknown */
         uint8_t  in_recovery;
         uint8_t  connected;    /* a new connection was made for this check */
