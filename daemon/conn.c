@@ -1,0 +1,175 @@
+/* conn.c -- worker connections: accept, one frame per connection and turn, answer, close.
+ * The daemon's only reader of frames from workers; everything in them is hostile until pnr_request_valid().
+ */
+#include "daemon/conn.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/clock.h"
+#include "daemon/log.h"
+
+#define ACCEPTS_PER_TURN 64
+#define ACCEPT_PAUSE_MS  100 /* when no descriptor is left: a level-triggered listener would spin */
+
+static void drop(struct conn *c)
+{
+        TAILQ_REMOVE(&c->all->by_use, c, by_use);
+        c->all->n--;
+        event_free(c->readable);
+        close(c->fd);
+        free(c);
+}
+
+/* Room for one more: the connection that has been idle longest goes; its stub connects again when it has to.
+ */
+static bool make_room(struct conns *cs)
+{
+        struct conn *c;
+        TAILQ_FOREACH (c, &cs->by_use, by_use)
+                if (!c->in_batch) {
+                        cs->core->stats.closed_idle++;
+                        drop(c);
+                        return true;
+                }
+        return false;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+        (void)what;
+        struct conn *c = arg;
+        struct conns *cs = c->all;
+        if (c->in_batch || cs->n_batch == CONN_BATCH)
+                return; /* it is its turn again after this one */
+        struct core_item *it = &cs->item[cs->n_batch];
+        ssize_t n = recv(fd, &it->request, sizeof it->request, MSG_DONTWAIT | MSG_TRUNC);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n > 0 && pnr_request_valid(&it->request, (size_t)n)) {
+                it->answered = false;
+                c->in_batch = true;
+                cs->from[cs->n_batch++] = c;
+                return;
+        }
+        cs->core->stats.closed_garbage += n > 0;
+        drop(c);
+}
+
+static bool adopt(struct conns *cs, int fd)
+{
+        struct conn *c = calloc(1, sizeof *c);
+        if (!c)
+                return false;
+        struct ucred peer = {.pid = 0, .uid = (uid_t)-1};
+        socklen_t size = sizeof peer;
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+        *c = (struct conn){
+            .all = cs, .fd = fd, .pid = peer.pid, .uid = peer.uid, .since = cs->core->last_turn};
+        c->last = c->since;
+        c->readable = event_new(cs->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+        if (!c->readable || event_add(c->readable, NULL)) {
+                if (c->readable)
+                        event_free(c->readable);
+                free(c);
+                return false;
+        }
+        TAILQ_INSERT_TAIL(&cs->by_use, c, by_use);
+        cs->n++;
+        cs->core->stats.accepted++;
+        return true;
+}
+
+static void rest(struct conns *cs)
+{
+        struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+        cs->core->stats.accept_failures++;
+        event_del(cs->acceptable);
+        event_add(cs->again, &pause);
+}
+
+static void on_acceptable(evutil_socket_t listener, short what, void *arg)
+{
+        (void)what;
+        struct conns *cs = arg;
+        for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+                if (cs->n >= (unsigned)cs->core->conf->max_clients && !make_room(cs))
+                        return;
+                int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+                if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+                        if (!make_room(cs))
+                                rest(cs);
+                        return; /* the next turn tries again with what was freed */
+                }
+                if (fd < 0)
+                        return;
+                if (!adopt(cs, fd)) {
+                        close(fd);
+                        rest(cs);
+                        return;
+                }
+        }
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd, (void)what;
+        struct conns *cs = arg;
+        event_add(cs->acceptable, NULL);
+}
+
+bool conns_init(struct conns *cs, struct event_base *base, struct core *core, int listener)
+{
+        cs->core = core;
+        cs->base = base;
+        cs->n = cs->n_batch = 0;
+        TAILQ_INIT(&cs->by_use);
+        cs->acceptable = event_new(base, listener, EV_READ | EV_PERSIST, on_acceptable, cs);
+        cs->again = event_new(base, -1, 0, on_again, cs);
+        return cs->acceptable && cs->again && !event_add(cs->acceptable, NULL);
+}
+
+void conns_reply(struct conns *cs)
+{
+        for (unsigned i = 0; i < cs->n_batch; i++) {
+                struct conn *c = cs->from[i];
+                const struct core_item *it = &cs->item[i];
+                c->in_batch = false;
+                c->requests++;
+                c->last = cs->core->last_turn;
+                TAILQ_REMOVE(&cs->by_use, c, by_use);
+                TAILQ_INSERT_TAIL(&cs->by_use, c, by_use);
+                if (it->answered && send(c->fd, &it->reply, sizeof it->reply, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+                                        (ssize_t)sizeof it->reply)
+                        continue;
+                cs->core->stats.closed_slow += it->answered && errno == EAGAIN;
+                drop(c);
+        }
+        cs->n_batch = 0;
+}
+
+void conns_pause(struct conns *cs, bool pause)
+{
+        struct conn *c;
+        TAILQ_FOREACH (c, &cs->by_use, by_use) {
+                if (pause)
+                        event_del(c->readable);
+                else
+                        event_add(c->readable, NULL);
+        }
+        if (pause)
+                event_del(cs->acceptable);
+        else
+                event_add(cs->acceptable, NULL);
+}
+
+void conns_fini(struct conns *cs)
+{
+        while (!TAILQ_EMPTY(&cs->by_use))
+                drop(TAILQ_FIRST(&cs->by_use));
+        event_free(cs->acceptable);
+        event_free(cs->again);
+}

@@ -1,0 +1,51 @@
+/* conn.h -- the workers' connections: one frame of each per turn in, answers out after the commit.
+ * Owns: struct conns.  Never blocks, never queues: a client that does not read its answer is closed. */
+#ifndef PINROUTED_CONN_H
+#define PINROUTED_CONN_H
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "daemon/core.h"
+
+#define CONN_BATCH 512 /* frames of one turn, and so of one transaction */
+
+struct event;
+struct event_base;
+
+struct conn {
+        TAILQ_ENTRY(conn) by_use; /* least recently used first */
+        struct conns *all;
+        struct event *readable;
+        int fd;
+        pid_t pid; /* as the kernel said at connect: for show, never for a decision */
+        uid_t uid;
+        struct mono since, last;
+        uint64_t requests;
+        bool in_batch;
+};
+
+TAILQ_HEAD(conn_list, conn);
+
+struct conns {
+        struct core *core;
+        struct event_base *base;
+        struct event *acceptable, *again;
+        struct conn_list by_use;
+        unsigned n;
+        struct core_item item[CONN_BATCH];
+        struct conn *from[CONN_BATCH];
+        unsigned n_batch;
+};
+
+bool conns_init(struct conns *cs, struct event_base *base, struct core *core, int listener);
+
+/* The turn's frames are in cs->item[0..n_batch-1]; after core_turn() this sends their answers. */
+void conns_reply(struct conns *cs);
+
+/* Takes no frames while the core may not acknowledge any. */
+void conns_pause(struct conns *cs, bool pause);
+
+void conns_fini(struct conns *cs);
+
+#endif

@@ -1,0 +1,169 @@
+/* listen.c -- the daemon's directory, its lock and its two listening sockets.
+ * The only file that changes owners and modes, but for data.mdb's (store.c). */
+#include "daemon/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+#define WORKER_SOCKET   "pinrouted.sock"
+#define OPERATOR_SOCKET "ctl.sock"
+#define LOCK_FILE       "pinrouted.lock"
+#define BACKLOG         4096
+
+bool listen_group(const char *name, gid_t *ret)
+{
+        *ret = (gid_t)-1;
+        if (!name[0])
+                return true;
+        struct group *g = getgrnam(name);
+        if (!g) {
+                log_error("no group named %s on this host: create it, or name another", name);
+                return false;
+        }
+        *ret = g->gr_gid;
+        return true;
+}
+
+static bool fail(const struct listen_dir *d, const char *file, const char *what)
+{
+        log_error("%s%s%s: %s: %s", d->path, file[0] ? "/" : "", file, what, strerror(errno));
+        return false;
+}
+
+/* Readers map the store: on a file system of another machine, or one served by a process, maps are not
+ * coherent. */
+static bool check_file_system(const struct listen_dir *d, int fd)
+{
+        static const struct {
+                long magic;
+                const char *name;
+        } refused[] = {{NFS_SUPER_MAGIC, "NFS"},   {SMB_SUPER_MAGIC, "SMB"}, {(long)0xff534d42, "CIFS"},
+                       {(long)0xfe534d42, "SMB2"}, {0x65735546, "FUSE"},     {V9FS_MAGIC, "9p"},
+                       {CEPH_SUPER_MAGIC, "Ceph"}, {AFS_SUPER_MAGIC, "AFS"}, {CODA_SUPER_MAGIC, "Coda"},
+                       {0x0bd00bd0, "Lustre"},     {0x01161970, "GFS2"},     {0x7461636f, "OCFS2"}};
+        struct statfs fs;
+        if (fstatfs(fd, &fs))
+                return fail(d, "", "statfs");
+        for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+                if (fs.f_type == refused[i].magic) {
+                        log_error("%s is on %s, where memory maps are not coherent: use a directory on "
+                                  "tmpfs, such as /run",
+                                  d->path, refused[i].name);
+                        return false;
+                }
+        if (fs.f_type != TMPFS_MAGIC)
+                log_warning(
+                    "%s is not on tmpfs: every commit costs disk writes; /run/... is the place meant for it",
+                    d->path);
+        return true;
+}
+
+static bool check_dir(const struct listen_dir *d, int fd)
+{
+        struct stat st;
+        if (fstat(fd, &st))
+                return fail(d, "", "stat");
+        if (st.st_uid != geteuid()) {
+                log_error("%s belongs to uid %u, this daemon runs as %u: chown it, or name another dir",
+                          d->path, st.st_uid, geteuid());
+                return false;
+        }
+        if (d->group != (gid_t)-1 && fchown(fd, (uid_t)-1, d->group))
+                return fail(d, "", "chgrp");
+        if (fchmod(fd, 0750))
+                return fail(d, "", "chmod 0750");
+        return check_file_system(d, fd);
+}
+
+static bool take_lock(struct listen_dir *d, int dirfd)
+{
+        d->lock = openat(dirfd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (d->lock < 0)
+                return fail(d, LOCK_FILE, "open");
+        if (flock(d->lock, LOCK_EX | LOCK_NB)) {
+                char pid[16] = "";
+                if (errno != EWOULDBLOCK)
+                        return fail(d, LOCK_FILE, "flock");
+                if (pread(d->lock, pid, sizeof pid - 1, 0) < 0)
+                        pid[0] = '\0';
+                pid[strspn(pid, "0123456789")] = '\0';
+                log_error("another pinrouted (pid %s) serves %s: stop it, or name another dir",
+                          pid[0] ? pid : "?", d->path);
+                return false;
+        }
+        char pid[16];
+        int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+        if (ftruncate(d->lock, 0) || pwrite(d->lock, pid, (size_t)n, 0) != n)
+                return fail(d, LOCK_FILE, "write");
+        return true;
+}
+
+bool listen_open_dir(struct listen_dir *d)
+{
+        d->lock = -1;
+        if (mkdir(d->path, 0750) && errno != EEXIST)
+                return fail(d, "", "mkdir (its parent must exist and be writable)");
+        int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return fail(d, "", "open (a directory, not a symbolic link)");
+        bool ok = check_dir(d, fd) && take_lock(d, fd);
+        close(fd);
+        return ok;
+}
+
+static int listen_on(const struct listen_dir *d, const char *name, int type, mode_t mode, gid_t group)
+{
+        struct sockaddr_un at = {.sun_family = AF_UNIX};
+        int n = snprintf(at.sun_path, sizeof at.sun_path, "%s/%s", d->path, name);
+        MUST(n > 0 && (size_t)n < sizeof at.sun_path); /* conf.c checks the length of dir */
+        int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return fail(d, name, "socket"), -1;
+        if (unlink(at.sun_path) && errno != ENOENT)
+                return fail(d, name, "unlink"), close(fd), -1;
+        mode_t was = umask(0777); /* nobody connects before owner and mode are right */
+        int rc = bind(fd, (struct sockaddr *)&at, sizeof at);
+        umask(was);
+        if (rc)
+                return fail(d, name, "bind"), close(fd), -1;
+        if ((group != (gid_t)-1 && chown(at.sun_path, (uid_t)-1, group)) || chmod(at.sun_path, mode))
+                return fail(d, name, "chgrp or chmod"), close(fd), -1;
+        if (listen(fd, BACKLOG))
+                return fail(d, name, "listen"), close(fd), -1;
+        return fd;
+}
+
+int listen_workers(const struct listen_dir *d)
+{
+        return listen_on(d, WORKER_SOCKET, SOCK_SEQPACKET, 0660, d->group);
+}
+
+int listen_operators(const struct listen_dir *d)
+{
+        return listen_on(d, OPERATOR_SOCKET, SOCK_STREAM, d->operators == (gid_t)-1 ? 0600 : 0660,
+                         d->operators);
+}
+
+void listen_close_dir(struct listen_dir *d)
+{
+        char path[sizeof(struct sockaddr_un)];
+        snprintf(path, sizeof path, "%s/%s", d->path, WORKER_SOCKET);
+        unlink(path);
+        snprintf(path, sizeof path, "%s/%s", d->path, OPERATOR_SOCKET);
+        unlink(path);
+        if (d->lock >= 0)
+                close(d->lock);
+        d->lock = -1;
+}

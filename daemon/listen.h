@@ -1,0 +1,30 @@
+/* listen.h -- the daemon's directory and what stands in it: lock and sockets, with their owners and modes. */
+#ifndef PINROUTED_LISTEN_H
+#define PINROUTED_LISTEN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct listen_dir {
+        const char *path;
+        gid_t group;     /* of the directory and the worker socket; (gid_t)-1: the daemon's own */
+        gid_t operators; /* of ctl.sock; (gid_t)-1: none */
+        int lock;        /* held for life: one daemon per directory */
+};
+
+/* Looks up a group's name; "" is (gid_t)-1.  False after logging that there is none. */
+bool listen_group(const char *name, gid_t *ret);
+
+/* Makes the directory if need be (0750), checks that it is ours alone to write and on a file system whose
+ * maps are coherent, and takes the lock.  False after logging what is wrong and how to mend it. */
+bool listen_open_dir(struct listen_dir *d);
+
+/* Listening SOCK_SEQPACKET pinrouted.sock (0660) and SOCK_STREAM ctl.sock (0600, 0660 with operators),
+ * non-blocking; stale files of an earlier daemon are replaced.  -1 after logging. */
+int listen_workers(const struct listen_dir *d);
+int listen_operators(const struct listen_dir *d);
+
+/* Unlinks both sockets and gives up the lock. */
+void listen_close_dir(struct listen_dir *d);
+
+#endif
