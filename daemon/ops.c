@@ -1,0 +1,420 @@
+/* ops.c -- what an operator can ask and order, and who is one.
+ * The table `commands` is the whole list. */
+#include "daemon/ops.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client/pinroute.h"
+#include "daemon/clock.h"
+#include "daemon/json.h"
+#include "daemon/log.h"
+#include "daemon/show.h"
+
+#define LINE_MAX_BYTES 2048
+#define WORDS_MAX      8
+#define OPERATORS_MAX  32
+#define PATIENCE_S     5
+#define SECONDS_MAX    86400
+
+struct words {
+        unsigned n;
+        char *word[WORDS_MAX];
+};
+
+/* ---- answers ---- */
+
+static void refuse(struct json *j, const char *code, const char *sentence)
+{
+        json_open(j, NULL, '{');
+        json_bool(j, "ok", false);
+        json_text(j, "error", sentence);
+        json_text(j, "code", code);
+        json_close(j, '}');
+}
+
+static void begin(struct json *j)
+{
+        json_open(j, NULL, '{');
+        json_bool(j, "ok", true);
+}
+
+static void end(struct json *j) { json_close(j, '}'); }
+
+/* ---- arguments ---- */
+
+static struct cluster *cluster_arg(struct ops *ops, const char *name, struct json *j)
+{
+        struct cluster *c = core_find_cluster(ops->core, name);
+        char sentence[160];
+        snprintf(sentence, sizeof sentence, "no cluster named %.64s; `pinroutectl status` lists them", name);
+        if (!c)
+                refuse(j, "E_CLUSTER", sentence);
+        return c;
+}
+
+static bool number_arg(const char *text, uint64_t max, uint64_t *ret)
+{
+        char *rest;
+        errno = 0;
+        unsigned long long v = strtoull(text, &rest, 10);
+        *ret = v;
+        return text[0] >= '0' && text[0] <= '9' && !*rest && !errno && v <= max;
+}
+
+static bool key_arg(const char *hex, struct pnr_key *ret, struct json *j)
+{
+        unsigned long long a, b;
+        if (strlen(hex) == 32 && strspn(hex, "0123456789abcdef") == 32 &&
+            sscanf(hex, "%16llx%16llx", &a, &b) == 2) {
+                *ret = (struct pnr_key){{a, b}};
+                return true;
+        }
+        refuse(j, "E_INVALID", "a key is given as the 32 hexadecimal digits of its hash");
+        return false;
+}
+
+/* ---- commands ---- */
+
+static void cmd_status(struct ops *ops, const struct words *w, struct json *j)
+{
+        (void)w;
+        begin(j);
+        show_status(ops->core, ops->conns->n, clock_mono(), j);
+        end(j);
+}
+
+static void cmd_show(struct ops *ops, const struct words *w, struct json *j)
+{
+        const char *what = w->word[1];
+        begin(j);
+        if (!strcmp(what, "nodes"))
+                show_nodes(ops->core, clock_mono(), j);
+        else if (!strcmp(what, "pins"))
+                show_pins(ops->core, clock_mono(), j);
+        else if (!strcmp(what, "clients"))
+                show_clients(ops->conns, clock_mono(), j);
+        else if (!strcmp(what, "config"))
+                show_config(ops->core, j);
+        else
+                show_stats(ops->core, j);
+        end(j);
+}
+
+static bool known_to_show(const char *what)
+{
+        static const char *const known[] = {"nodes", "pins", "clients", "config", "stats"};
+        for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
+                if (!strcmp(what, known[i]))
+                        return true;
+        return false;
+}
+
+static void cmd_pin(struct ops *ops, const struct words *w, struct json *j)
+{
+        struct pnr_key key;
+        uint64_t seconds;
+        struct cluster *c = cluster_arg(ops, w->word[1], j);
+        if (!c || !key_arg(w->word[2], &key, j))
+                return;
+        if (!number_arg(w->word[3], SECONDS_MAX, &seconds)) {
+                refuse(j, "E_INVALID", "seconds: 1 to 86400; 0 is the cluster's pin_seconds");
+                return;
+        }
+        struct core_item it = {
+            .request = {.op = PNR_OP_RECORD, .key = {key.w[0], key.w[1]}, .ms = (uint32_t)seconds * 1000}};
+        memcpy(it.request.cluster, c->conf.name, sizeof it.request.cluster);
+        core_apply(ops->core, &it, 1, clock_mono());
+        if (!it.answered) {
+                refuse(j, "E_STORE", "the store took no commit; the log says why");
+                return;
+        }
+        int64_t ms = seconds ? (int64_t)seconds * 1000 : c->conf.pin_seconds_ms;
+        begin(j);
+        json_unsigned(j, "generation", it.reply.generation);
+        json_int(j, "left_ms", ms < c->conf.max_pin_seconds_ms ? ms : c->conf.max_pin_seconds_ms);
+        end(j);
+}
+
+static void cmd_peek(struct ops *ops, const struct words *w, struct json *j)
+{
+        struct pnr_key key;
+        struct pnr_pin pin;
+        struct cluster *c = cluster_arg(ops, w->word[1], j);
+        if (!c || !key_arg(w->word[2], &key, j))
+                return;
+        struct mono now = clock_mono();
+        struct pnr_slot slot = pnr_slot_of(key, c->number, store_seed(ops->core->store));
+        int rc = store_get_pin(ops->core->store, slot, &pin);
+        begin(j);
+        if (rc == STORE_OK && pin.until_ms > now.ms)
+                show_pin(ops->core, "pin", &pin, slot.tag, now, j);
+        else
+                json_null(j, "pin");
+        end(j);
+}
+
+static bool drop_pin(struct ops *ops, struct pnr_slot slot, uint64_t generation, uint64_t until_ms)
+{
+        struct pnr_pin seen;
+        struct store *s = ops->core->store;
+        if (store_begin(s) != STORE_OK)
+                return false;
+        if (store_get_pin(s, slot, &seen) == STORE_OK && seen.generation == generation &&
+            seen.until_ms == (int64_t)until_ms && store_drop_pin(s, slot, &seen) == STORE_OK)
+                return store_commit(s) == STORE_OK;
+        store_abort(s);
+        return false;
+}
+
+/* Drops only what the operator has seen: a newer write's pin stays. */
+static void cmd_release(struct ops *ops, const struct words *w, struct json *j)
+{
+        struct pnr_key key;
+        uint64_t generation, until_ms;
+        struct cluster *c = cluster_arg(ops, w->word[1], j);
+        if (!c || !key_arg(w->word[2], &key, j))
+                return;
+        if (!number_arg(w->word[3], UINT64_MAX, &generation) ||
+            !number_arg(w->word[4], INT64_MAX, &until_ms)) {
+                refuse(j, "E_INVALID", "generation and until_ms: as `peek` shows them");
+                return;
+        }
+        struct pnr_slot slot = pnr_slot_of(key, c->number, store_seed(ops->core->store));
+        bool released = drop_pin(ops, slot, generation, until_ms);
+        if (released)
+                log_info("cluster %s: a pin released by the operator", c->conf.name);
+        begin(j);
+        json_bool(j, "released", released);
+        end(j);
+}
+
+static void set_admin(struct ops *ops, const struct words *w, enum node_admin admin, struct json *j)
+{
+        struct cluster *c = cluster_arg(ops, w->word[1], j);
+        unsigned slot = c ? cluster_find_node(c, w->word[2]) : PNR_NO_NODE;
+        if (!c)
+                return;
+        if (slot == PNR_NO_NODE) {
+                refuse(j, "E_NODE",
+                       "no node of this name in the cluster; `pinroutectl show nodes` lists them");
+                return;
+        }
+        if (slot == c->primary && admin != NODE_READY) {
+                refuse(
+                    j, "E_NODE",
+                    "this is the primary: pinned reads have nowhere else to go, so it cannot be taken out");
+                return;
+        }
+        cluster_set_admin(c, slot, admin, clock_mono());
+        ops->core->admin_dirty = true;
+        core_apply(ops->core, NULL, 0, clock_mono());
+        begin(j);
+        json_text(j, "cluster", c->conf.name);
+        json_text(j, "node", w->word[2]);
+        json_text(j, "admin", node_admin_name(admin));
+        end(j);
+}
+
+static void cmd_drain(struct ops *ops, const struct words *w, struct json *j)
+{
+        set_admin(ops, w, NODE_DRAIN, j);
+}
+static void cmd_maint(struct ops *ops, const struct words *w, struct json *j)
+{
+        set_admin(ops, w, NODE_MAINT, j);
+}
+static void cmd_ready(struct ops *ops, const struct words *w, struct json *j)
+{
+        set_admin(ops, w, NODE_READY, j);
+}
+
+static void say(void *arg, const char *message) { json_text(arg, NULL, message); }
+
+static void cmd_reload(struct ops *ops, const struct words *w, struct json *j)
+{
+        (void)w;
+        begin(j);
+        json_open(j, "messages", '[');
+        bool reloaded = ops->reload(ops->reload_arg, say, j);
+        json_close(j, ']');
+        json_bool(j, "reloaded", reloaded);
+        end(j);
+}
+
+static const struct {
+        const char *name;
+        unsigned arguments;
+        bool needs_store;
+        void (*run)(struct ops *ops, const struct words *w, struct json *j);
+} commands[] = {
+    {"status", 0, false, cmd_status}, {"show", 1, true, cmd_show},       {"pin", 3, true, cmd_pin},
+    {"peek", 2, true, cmd_peek},      {"release", 4, true, cmd_release}, {"drain", 2, false, cmd_drain},
+    {"maint", 2, false, cmd_maint},   {"ready", 2, false, cmd_ready},    {"reload", 0, false, cmd_reload},
+};
+
+/* ---- the line ---- */
+
+static int hex_digit(char c)
+{
+        return c >= '0' && c <= '9'   ? c - '0'
+               : c >= 'A' && c <= 'F' ? c - 'A' + 10
+               : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                      : -1;
+}
+
+/* Decodes %XX in place.  False: malformed, or a NUL. */
+static bool decode(char *s)
+{
+        char *to = s;
+        for (; *s; s++) {
+                if (*s != '%') {
+                        *to++ = *s;
+                        continue;
+                }
+                int hi = hex_digit(s[1]), lo = hi < 0 ? -1 : hex_digit(s[2]);
+                if (lo < 0 || (hi == 0 && lo == 0))
+                        return false;
+                *to++ = (char)(hi * 16 + lo);
+                s += 2;
+        }
+        *to = '\0';
+        return true;
+}
+
+static bool split(char *line, struct words *w)
+{
+        w->n = 0;
+        for (char *word = strtok_r(line, " ", &line); word; word = strtok_r(NULL, " ", &line)) {
+                if (w->n == WORDS_MAX || !decode(word))
+                        return false;
+                w->word[w->n++] = word;
+        }
+        return w->n > 0;
+}
+
+void ops_run(struct ops *ops, const char *line, struct evbuffer *out)
+{
+        struct json j = {.out = out};
+        struct words w;
+        char copy[LINE_MAX_BYTES];
+        snprintf(copy, sizeof copy, "%s", line);
+        if (strlen(line) >= sizeof copy || !split(copy, &w)) {
+                refuse(&j, "E_INVALID", "not a request: one line of at most 8 words");
+                return;
+        }
+        for (unsigned i = 0; i < sizeof commands / sizeof *commands; i++) {
+                if (strcmp(commands[i].name, w.word[0]) != 0)
+                        continue;
+                if (w.n != commands[i].arguments + 1 ||
+                    (!strcmp(w.word[0], "show") && !known_to_show(w.word[1])))
+                        refuse(&j, "E_INVALID", "wrong arguments for this request");
+                else if (commands[i].needs_store && !ops->core->store)
+                        refuse(&j, "E_STORE", "the daemon has no store now; the log says why");
+                else
+                        commands[i].run(ops, &w, &j);
+                return;
+        }
+        refuse(&j, "E_INVALID", "no such request");
+}
+
+/* ---- connections ---- */
+
+bool ops_admits(int fd, gid_t operators)
+{
+        struct ucred peer;
+        socklen_t size = sizeof peer;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+                return false;
+        if (peer.uid == 0 || peer.uid == geteuid())
+                return true;
+        if (operators == (gid_t)-1)
+                return false;
+        gid_t groups[1024];
+        size = sizeof groups;
+        if (peer.gid == operators)
+                return true;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size))
+                return false;
+        for (size_t i = 0; i < size / sizeof *groups; i++)
+                if (groups[i] == operators)
+                        return true;
+        return false;
+}
+
+static void hang_up(struct bufferevent *b, struct ops *ops)
+{
+        bufferevent_free(b);
+        ops->n--;
+}
+
+static void on_sent(struct bufferevent *b, void *arg) { hang_up(b, arg); }
+
+static void on_event(struct bufferevent *b, short what, void *arg)
+{
+        (void)what; /* end of stream, error or timeout: all the same to us */
+        hang_up(b, arg);
+}
+
+static void on_line(struct bufferevent *b, void *arg)
+{
+        struct ops *ops = arg;
+        struct evbuffer *in = bufferevent_get_input(b);
+        char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF);
+        if (!line && evbuffer_get_length(in) < LINE_MAX_BYTES)
+                return; /* the rest is to come */
+        ops_run(ops, line ? line : "", bufferevent_get_output(b));
+        free(line);
+        bufferevent_disable(b, EV_READ);
+        bufferevent_setcb(b, NULL, on_sent, on_event, ops);
+}
+
+static void admit(struct ops *ops, int fd)
+{
+        struct timeval patience = {.tv_sec = PATIENCE_S};
+        struct bufferevent *b = bufferevent_socket_new(ops->base, fd, BEV_OPT_CLOSE_ON_FREE);
+        if (!b) {
+                close(fd);
+                return;
+        }
+        ops->n++;
+        bufferevent_set_timeouts(b, &patience, &patience);
+        if (ops_admits(fd, ops->operators)) {
+                bufferevent_setcb(b, on_line, NULL, on_event, ops);
+                bufferevent_enable(b, EV_READ | EV_WRITE);
+                return;
+        }
+        struct json j = {.out = bufferevent_get_output(b)};
+        refuse(&j, "E_REFUSED",
+               "not an operator: root, the daemon's own user, or a member of operator_group");
+        bufferevent_setcb(b, NULL, on_sent, on_event, ops);
+        bufferevent_enable(b, EV_WRITE);
+}
+
+static void on_acceptable(evutil_socket_t listener, short what, void *arg)
+{
+        (void)what;
+        struct ops *ops = arg;
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+                return;
+        if (ops->n >= OPERATORS_MAX)
+                close(fd);
+        else
+                admit(ops, fd);
+}
+
+bool ops_init(struct ops *ops, int listener)
+{
+        ops->acceptable = event_new(ops->base, listener, EV_READ | EV_PERSIST, on_acceptable, ops);
+        return ops->acceptable && !event_add(ops->acceptable, NULL);
+}
+
+void ops_fini(struct ops *ops) { event_free(ops->acceptable); }

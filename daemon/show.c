@@ -1,0 +1,274 @@
+/* show.c -- the daemon's state, spelled out.
+ * Reads core and connections; writes JSON only. */
+#include "daemon/show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/pinroute.h"
+#include "daemon/log.h"
+
+static bool used(const struct cluster_node *n) { return n->conf.name[0] != '\0'; }
+
+/* ---- nodes ---- */
+
+static double share(const struct cluster *c, unsigned slot)
+{
+        unsigned places = 0;
+        for (unsigned i = 0; i < c->n_schedule; i++)
+                places += c->schedule[i] == slot;
+        return c->n_schedule ? 100.0 * places / c->n_schedule : 0.0;
+}
+
+static void show_position(const struct cluster *c, const struct cluster_node *n, struct json *j)
+{
+        char text[32];
+        struct lsn at = n->facts.position, newest = marks_newest(&c->samples).at;
+        if (!n->facts.known || !at.bytes) {
+                json_null(j, "position");
+                json_null(j, "behind_bytes");
+                return;
+        }
+        snprintf(text, sizeof text, "%" PRIX64 "/%" PRIX64, at.bytes >> 32, at.bytes & UINT32_MAX);
+        json_text(j, "position", text);
+        if (newest.bytes && c->timeline && n->facts.timeline == c->timeline)
+                json_unsigned(j, "behind_bytes", newest.bytes > at.bytes ? newest.bytes - at.bytes : 0);
+        else
+                json_null(j, "behind_bytes");
+}
+
+static void show_node(const struct cluster *c, unsigned slot, const char *of_cluster, struct mono now,
+                      struct json *j)
+{
+        const struct cluster_node *n = &c->node[slot];
+        bool primary = slot == c->primary;
+        json_open(j, NULL, '{');
+        if (of_cluster)
+                json_text(j, "cluster", of_cluster);
+        json_text(j, "name", n->conf.name);
+        json_text(j, "role", primary ? "primary" : "replica");
+        json_text(j, "state", node_state_name(n->state));
+        json_text(j, "admin", node_admin_name(n->admin));
+        json_text(j, "why", n->why);
+        json_int(j, "since_ms", mono_since(now, n->since));
+        if (primary || n->facts.lag_ms == LAG_UNKNOWN)
+                json_null(j, "lag_ms");
+        else
+                json_int(j, "lag_ms", n->facts.lag_ms);
+        show_position(c, n, j);
+        json_int(j, "timeline", n->facts.timeline);
+        json_int(j, "weight", n->conf.weight);
+        json_real(j, "share", share(c, slot));
+        json_unsigned(j, "caught_up", n->caught_up);
+        if (n->caught_up)
+                json_int(j, "stamp_age_ms", mono_since(now, n->stamp));
+        else
+                json_null(j, "stamp_age_ms");
+        json_real(j, "check_ms", n->took_us / 1000.0);
+        json_unsigned(j, "checks", n->checks);
+        json_unsigned(j, "fails", n->failures);
+        json_close(j, '}');
+}
+
+void show_nodes(const struct core *core, struct mono now, struct json *j)
+{
+        json_open(j, "nodes", '[');
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
+                        if (used(&core->cluster[i]->node[slot]))
+                                show_node(core->cluster[i], slot, core->cluster[i]->conf.name, now, j);
+        json_close(j, ']');
+}
+
+/* ---- status ---- */
+
+/* What keeps this daemon from giving what it was configured to give. */
+static unsigned show_troubles(const struct core *core, struct mono now, struct json *j)
+{
+        unsigned troubles = 0;
+        char text[PNR_NAME_SIZE * 2 + NODE_WHY_MAX + 32];
+        for (unsigned i = 0; i < core->n_clusters; i++) {
+                const struct cluster *c = core->cluster[i];
+                for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                        const struct cluster_node *n = &c->node[slot];
+                        if (!used(n) || n->state == NODE_UP || n->admin != NODE_READY)
+                                continue;
+                        snprintf(text, sizeof text, "%s/%s is %s: %s", c->conf.name, n->conf.name,
+                                 node_state_name(n->state), n->why);
+                        json_text(j, NULL, text);
+                        troubles++;
+                }
+                if (c->split_brain) {
+                        snprintf(text, sizeof text, "%s: split brain: more than one node is out of recovery",
+                                 c->conf.name);
+                        json_text(j, NULL, text);
+                        troubles++;
+                }
+        }
+        if (core->table_full) {
+                json_text(j, NULL, "the pin table is full: writes are kept as a floor; raise max_pins");
+                troubles++;
+        }
+        if (!core->store || core_is_silent(core, now)) {
+                json_text(j, NULL, "writes are not being acknowledged: see the log");
+                troubles++;
+        }
+        return troubles;
+}
+
+static void show_cluster(const struct cluster *c, struct mono now, struct json *j)
+{
+        int64_t floor_left = mono_since(c->floor_until, now);
+        json_open(j, NULL, '{');
+        json_text(j, "name", c->conf.name);
+        json_text(j, "primary", c->primary == PNR_NO_NODE ? NULL : c->node[c->primary].conf.name);
+        json_unsigned(j, "open_generation", c->fence.open);
+        json_unsigned(j, "fenced_generation", c->fence.fenced);
+        json_int(j, "floor_left_ms", floor_left > 0 ? floor_left : 0);
+        json_unsigned(j, "floor_generation", c->floor_generation);
+        json_text(j, "floor_why", floor_left > 0 ? c->floor_why : "");
+        json_unsigned(j, "floors", c->floors);
+        json_open(j, "schedule", '[');
+        for (unsigned i = 0; i < c->n_schedule; i++)
+                json_text(j, NULL, c->node[c->schedule[i]].conf.name);
+        json_close(j, ']');
+        json_open(j, "nodes", '[');
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
+                if (used(&c->node[slot]))
+                        show_node(c, slot, NULL, now, j);
+        json_close(j, ']');
+        json_close(j, '}');
+}
+
+void show_status(const struct core *core, unsigned clients, struct mono now, struct json *j)
+{
+        char epoch[20];
+        snprintf(epoch, sizeof epoch, "%016" PRIx64, core->epoch);
+        json_text(j, "version", PINROUTE_VERSION);
+        json_int(j, "pid", getpid());
+        json_int(j, "uptime_ms", mono_since(now, core->started));
+        json_text(j, "epoch", epoch);
+        json_open(j, "why", '[');
+        unsigned troubles = show_troubles(core, now, j);
+        json_close(j, ']');
+        json_bool(j, "degraded", troubles > 0);
+        json_unsigned(j, "pins", core->count.pins);
+        json_int(j, "max_pins", core->conf->max_pins);
+        json_int(j, "clients", clients);
+        json_open(j, "clusters", '[');
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                if (!core->cluster[i]->removed)
+                        show_cluster(core->cluster[i], now, j);
+        json_close(j, ']');
+}
+
+/* ---- pins ---- */
+
+static void show_released(const struct cluster *c, const struct pnr_pin *pin, struct mono now, struct json *j)
+{
+        json_open(j, "released", '[');
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                const struct cluster_node *n = &c->node[slot];
+                if (used(n) && n->caught_up && n->caught_up >= pin->generation && pin->hold_ms <= now.ms &&
+                    mono_since(now, n->stamp) < c->conf.caught_up_trust_ms)
+                        json_text(j, NULL, n->conf.name);
+        }
+        json_close(j, ']');
+}
+
+void show_pin(const struct core *core, const char *name, const struct pnr_pin *pin, uint32_t tag,
+              struct mono now, struct json *j)
+{
+        char key[32];
+        unsigned number = pnr_ident_cluster(pin->ident);
+        const struct cluster *c = number < core->n_clusters ? core->cluster[number] : NULL;
+        snprintf(key, sizeof key, "%012" PRIx64 "%08" PRIx32, pin->ident >> 16, tag);
+        json_open(j, name, '{');
+        json_text(j, "cluster", c ? c->conf.name : NULL);
+        json_text(j, "key", key);
+        json_int(j, "left_ms", pin->until_ms > now.ms ? pin->until_ms - now.ms : 0);
+        json_int(j, "hold_left_ms", pin->hold_ms > now.ms ? pin->hold_ms - now.ms : 0);
+        json_int(j, "until_ms", pin->until_ms);
+        json_unsigned(j, "generation", pin->generation);
+        if (c)
+                show_released(c, pin, now, j);
+        json_close(j, '}');
+}
+
+void show_pins(const struct core *core, struct mono now, struct json *j)
+{
+        static struct pnr_pin pin[SHOW_PINS_MAX];
+        static uint32_t tag[SHOW_PINS_MAX];
+        unsigned n = 0;
+        uint64_t next = 0;
+        if (store_list_pins(core->store, 0, now, pin, tag, SHOW_PINS_MAX, &n, &next) != STORE_OK)
+                n = 0;
+        json_open(j, "pins", '[');
+        for (unsigned i = 0; i < n; i++)
+                show_pin(core, NULL, &pin[i], tag[i], now, j);
+        json_close(j, ']');
+        json_unsigned(j, "total", core->count.pins);
+        json_bool(j, "truncated", next != 0);
+}
+
+/* ---- the rest ---- */
+
+void show_clients(const struct conns *conns, struct mono now, struct json *j)
+{
+        const struct conn *c;
+        json_open(j, "clients", '[');
+        TAILQ_FOREACH (c, &conns->by_use, by_use) {
+                json_open(j, NULL, '{');
+                json_int(j, "pid", c->pid);
+                json_int(j, "uid", (int64_t)c->uid);
+                json_int(j, "since_ms", mono_since(now, c->since));
+                json_int(j, "last_ms", mono_since(now, c->last));
+                json_unsigned(j, "requests", c->requests);
+                json_close(j, '}');
+        }
+        json_close(j, ']');
+}
+
+static void config_row(void *arg, const char *section, const char *key, const char *value, bool is_default,
+                       bool at_start)
+{
+        struct json *j = arg;
+        json_open(j, NULL, '{');
+        json_text(j, "section", section);
+        json_text(j, "key", key);
+        json_text(j, "value", value);
+        json_bool(j, "default", is_default);
+        json_bool(j, "restart", at_start);
+        json_close(j, '}');
+}
+
+void show_config(const struct core *core, struct json *j)
+{
+        json_open(j, "options", '[');
+        conf_show(core->conf, config_row, j);
+        json_close(j, ']');
+}
+
+void show_stats(const struct core *core, struct json *j)
+{
+        uint64_t floors = 0, fences = 0;
+        for (unsigned i = 0; i < core->n_clusters; i++) {
+                floors += core->cluster[i]->floors;
+                fences += core->cluster[i]->fences;
+        }
+        json_open(j, "stats", '{');
+#define CORE_STAT_ROW(name, text) json_unsigned(j, #name, core->stats.name);
+        CORE_STATS(CORE_STAT_ROW)
+#undef CORE_STAT_ROW
+        json_unsigned(j, "floors", floors);
+        json_unsigned(j, "fences", fences);
+        json_unsigned(j, "log_lines_dropped", log_dropped());
+        json_unsigned(j, "pins", core->count.pins);
+        json_unsigned(j, "pin_pages", core->count.pin_pages);
+        json_unsigned(j, "store_used_bytes", core->count.used_bytes);
+        json_unsigned(j, "store_map_bytes", core->count.map_bytes);
+        json_unsigned(j, "transactions", core->count.transactions);
+        json_close(j, '}');
+}
