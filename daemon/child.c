@@ -158,12 +158,12 @@ void child_check(struct child *c, unsigned node, uint64_t number, uint32_t timeo
                 order(c, &o);
 }
 
-void child_forget(struct child *c, unsigned node)
+void child_retell(struct child *c, unsigned node)
 {
         struct prober_order o = {.kind = PROBER_NODE_DROP, .node = node};
-        if (c->told[node])
+        if (c->told[node] && !c->hooks.conninfo(c->hooks.arg, node))
                 order(c, &o);
-        c->told[node] = false;
+        c->told[node] = false; /* set again before its next check: the same conninfo keeps its connection */
 }
 
 void child_fini(struct child *c) { bury(c); }

@@ -37,7 +37,7 @@ struct child {
 void child_init(struct child *c, struct event_base *base, const struct child_hooks *hooks);
 void child_turn(struct child *c, struct mono now); /* starts it, and gives it up when it hangs */
 void child_check(struct child *c, unsigned node, uint64_t number, uint32_t timeout_ms, struct mono now);
-void child_forget(struct child *c, unsigned node); /* its conninfo changed, or it is gone */
+void child_retell(struct child *c, unsigned node); /* its conninfo may have changed, or it is gone */
 void child_fini(struct child *c);
 
 #endif

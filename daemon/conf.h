@@ -72,4 +72,7 @@ void conf_show(const struct conf *conf,
 void conf_needs_restart(const struct conf *old, const struct conf *new,
                         void (*say)(void *arg, const char *key), void *arg);
 
+/* Gives `new` the old values of those options: they stay in force until a restart. */
+void conf_keep_start_options(struct conf *new, const struct conf *old);
+
 #endif

@@ -131,3 +131,11 @@ void conf_needs_restart(const struct conf *old, const struct conf *new,
                         say(arg, o->key);
         }
 }
+
+void conf_keep_start_options(struct conf *new, const struct conf *old)
+{
+        for (const struct option *o = options; o < options + N_OPTIONS; o++)
+                if (o->scope == SCOPE_DAEMON && o->when == AT_START)
+                        memcpy(option_field(o, new), option_field(o, old),
+                               value_is_text(o->rule.kind) ? VALUE_TEXT_MAX : sizeof(int64_t));
+}

@@ -13,7 +13,7 @@ OPTION(http_listen, DAEMON, LISTEN, 0, 0, "", AT_START,
        "ADDR:PORT or socket path of /metrics, /healthz and the status page; empty: none")
 OPTION(group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group whose members may route and record; empty: the daemon's own")
-OPTION(operator_group, DAEMON, GROUP, 0, 0, "", AT_RELOAD,
+OPTION(operator_group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group that may use pinroutectl, besides root and the daemon's user; empty: none")
 OPTION(max_pins, DAEMON, COUNT, 1000, 10000000, "100000", AT_START,
        "pins that the store has room for; when it is full, whole clusters count as pinned")

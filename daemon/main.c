@@ -1,0 +1,324 @@
+/* main.c -- argv, order of setup, the loop, order of teardown.
+ * The only file that knows all the others. */
+#include <event2/event.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "client/pinroute.h"
+#include "daemon/child.h"
+#include "daemon/clock.h"
+#include "daemon/conf.h"
+#include "daemon/conn.h"
+#include "daemon/core.h"
+#include "daemon/listen.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/ops.h"
+#include "daemon/prober.h"
+
+#define TICK_MS   20 /* the loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS) */
+#define SPARE_FDS 64 /* descriptors beside the clients' */
+
+static struct {
+        struct conf *conf;
+        struct event_base *base;
+        struct event *tick, *signals[4];
+        struct listen_dir dir;
+        int workers, operators;
+        struct core core;
+        struct conns conns;
+        struct ops ops;
+        struct child child;
+        bool stop, ready, paused;
+} d;
+
+/* ---- prober ---- */
+
+static unsigned node_id(unsigned cluster, unsigned slot) { return cluster * PNR_NODES_MAX + slot; }
+
+static void ask(void *arg, unsigned cluster, unsigned slot, uint64_t number, uint32_t timeout_ms)
+{
+        (void)arg;
+        child_check(&d.child, node_id(cluster, slot), number, timeout_ms, d.core.last_turn);
+}
+
+static void on_result(void *arg, const struct prober_result *r)
+{
+        (void)arg;
+        unsigned cluster = r->node / PNR_NODES_MAX;
+        if (cluster < d.core.n_clusters)
+                cluster_result(d.core.cluster[cluster], r->node % PNR_NODES_MAX, r, clock_mono());
+}
+
+static void on_lost(void *arg)
+{
+        (void)arg;
+        for (unsigned i = 0; i < d.core.n_clusters; i++)
+                cluster_lost_prober(d.core.cluster[i], clock_mono());
+}
+
+static const char *conninfo_of(void *arg, unsigned node)
+{
+        (void)arg;
+        unsigned cluster = node / PNR_NODES_MAX;
+        if (cluster >= d.core.n_clusters || d.core.cluster[cluster]->removed)
+                return NULL;
+        const char *conninfo = d.core.cluster[cluster]->node[node % PNR_NODES_MAX].conf.conninfo;
+        return conninfo[0] ? conninfo : NULL;
+}
+
+/* ---- config ---- */
+
+static void complain(void *arg, const char *message)
+{
+        (void)arg;
+        log_error("%s", message);
+}
+
+static void say_restart(void *arg, const char *key)
+{
+        (void)arg;
+        log_warning("%s: the new value takes a restart; the old one stays", key);
+}
+
+struct listener { /* to the log and to whoever asked */
+        ops_say_fn *say;
+        void *arg;
+};
+
+static void complain_to(void *arg, const char *message)
+{
+        struct listener *l = arg;
+        log_error("%s", message);
+        l->say(l->arg, message);
+}
+
+static bool reload(void *arg, ops_say_fn *say, void *say_arg)
+{
+        (void)arg;
+        struct listener l = {say, say_arg};
+        struct conf *new = conf_load(d.conf->path, complain_to, &l), *old = d.conf;
+        if (!new) {
+                d.core.stats.reloads_failed++;
+                complain_to(&l, "reload: the file has mistakes; the config in force stays");
+                return false;
+        }
+        conf_needs_restart(old, new, say_restart, NULL);
+        conf_keep_start_options(new, old);
+        d.conf = new;
+        log_set_level((int)new->log_level);
+        core_configure(&d.core, new, clock_mono());
+        for (unsigned node = 0; node < PROBER_NODES_MAX; node++)
+                child_retell(&d.child, node);
+        conf_free(&old);
+        d.core.stats.reloads++;
+        log_info("config %s reloaded", d.conf->path);
+        return true;
+}
+
+static void say_nobody(void *arg, const char *message) { (void)arg, (void)message; }
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+        (void)what, (void)arg;
+        if (number == SIGHUP)
+                reload(NULL, say_nobody, NULL);
+        else
+                d.stop = true;
+}
+
+/* ---- setup ---- */
+
+static void on_tick(evutil_socket_t fd, short what, void *arg) { (void)fd, (void)what, (void)arg; }
+
+static void raise_descriptor_limit(void)
+{
+        struct rlimit l;
+        rlim_t want = (rlim_t)d.conf->max_clients + SPARE_FDS;
+        if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= want)
+                return;
+        l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
+        setrlimit(RLIMIT_NOFILE, &l);
+        if (l.rlim_cur < want)
+                log_warning("only %lu descriptors allowed (ulimit -n): idle clients beyond that are closed, "
+                            "max_clients is %" PRId64,
+                            (unsigned long)l.rlim_cur, d.conf->max_clients);
+}
+
+static bool set_up_loop(void)
+{
+        static const int caught[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT};
+        struct event_config *c = event_config_new();
+        event_config_set_flag(c, EVENT_BASE_FLAG_PRECISE_TIMER);
+        d.base = event_base_new_with_config(c);
+        event_config_free(c);
+        if (!d.base)
+                return false;
+        signal(SIGPIPE, SIG_IGN);
+        for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) {
+                d.signals[i] = evsignal_new(d.base, caught[i], on_signal, NULL);
+                event_add(d.signals[i], NULL);
+        }
+        d.tick = evtimer_new(d.base, on_tick, NULL);
+        return true;
+}
+
+static bool set_up(void)
+{
+        d.dir = (struct listen_dir){.path = d.conf->dir, .lock = -1};
+        raise_descriptor_limit();
+        if (!listen_group(d.conf->group, &d.dir.group) ||
+            !listen_group(d.conf->operator_group, &d.dir.operators) || !listen_open_dir(&d.dir) ||
+            !set_up_loop())
+                return false;
+        if (!core_init(&d.core, d.conf, d.dir.group, clock_mono()))
+                return false;
+        d.workers = listen_workers(&d.dir);
+        d.operators = listen_operators(&d.dir);
+        if (d.workers < 0 || d.operators < 0)
+                return false;
+        struct child_hooks hooks = {.result = on_result, .lost = on_lost, .conninfo = conninfo_of};
+        child_init(&d.child, d.base, &hooks);
+        d.ops = (struct ops){.core = &d.core,
+                             .conns = &d.conns,
+                             .base = d.base,
+                             .operators = d.dir.operators,
+                             .reload = reload};
+        return conns_init(&d.conns, d.base, &d.core, d.workers) && ops_init(&d.ops, d.operators);
+}
+
+/* ---- the loop ---- */
+
+static void arm_tick(struct mono now)
+{
+        int64_t ms = mono_since(core_next_due(&d.core, now), now);
+        ms = ms < 1 ? 1 : ms > TICK_MS ? TICK_MS : ms;
+        struct timeval in = {.tv_usec = ms * 1000};
+        event_add(d.tick, &in);
+}
+
+/* While an old store may still be trusted somewhere, no frame is taken and nobody is told that we serve. */
+static void mind_silence(struct mono now)
+{
+        bool silent = core_is_silent(&d.core, now);
+        if (silent != d.paused)
+                conns_pause(&d.conns, silent);
+        d.paused = silent;
+        if (silent || d.ready)
+                return;
+        d.ready = true;
+        log_info("READY: serving %s", d.conf->dir);
+        notify("READY=1");
+}
+
+static void loop(void)
+{
+        while (!d.stop) {
+                struct mono now = clock_mono();
+                core_turn(&d.core, d.conns.item, d.conns.n_batch, ask, NULL, now);
+                conns_reply(&d.conns);
+                child_turn(&d.child, now);
+                d.core.stats.prober_starts = d.child.starts;
+                mind_silence(now);
+                arm_tick(now);
+                event_base_loop(d.base, EVLOOP_ONCE);
+        }
+}
+
+static void tear_down(void)
+{
+        notify("STOPPING=1");
+        log_info("stopping");
+        conns_fini(&d.conns);
+        ops_fini(&d.ops);
+        child_fini(&d.child);
+        close(d.workers);
+        close(d.operators);
+        core_fini(&d.core);
+        listen_close_dir(&d.dir);
+        event_free(d.tick);
+        for (unsigned i = 0; i < sizeof d.signals / sizeof *d.signals; i++)
+                event_free(d.signals[i]);
+        event_base_free(d.base);
+        libevent_global_shutdown();
+        conf_free(&d.conf);
+}
+
+/* ---- argv ---- */
+
+static int usage(FILE *to, int status)
+{
+        fputs("usage: pinrouted -c FILE [-t]\n"
+              "  -c, --config FILE  the config file\n"
+              "  -t, --test         check the file, say every mistake in it, and exit\n"
+              "  -V, --version      print the version and exit\n"
+              "  -h, --help         print this and exit\n"
+              "Runs in the foreground.  SIGHUP reloads the config, SIGTERM ends.\n",
+              to);
+        return status;
+}
+
+static void complain_on_stderr(void *arg, const char *message)
+{
+        (void)arg;
+        fprintf(stderr, "%s\n", message);
+}
+
+static int check_only(const char *path)
+{
+        struct conf *conf = conf_load(path, complain_on_stderr, NULL);
+        if (!conf)
+                return 1;
+        printf("%s: ok, %u cluster%s\n", path, conf->n_clusters, conf->n_clusters == 1 ? "" : "s");
+        conf_free(&conf);
+        return 0;
+}
+
+static int serve(const char *path)
+{
+        d.conf = conf_load(path, complain, NULL);
+        if (!d.conf)
+                return 1;
+        log_set_level((int)d.conf->log_level);
+        log_info("version %s, config %s", PINROUTE_VERSION, path);
+        if (d.conf->http_listen[0])
+                log_warning("http_listen: this version serves no HTTP; `pinroutectl show stats --json` has "
+                            "the numbers");
+        if (!set_up())
+                return 1;
+        loop();
+        tear_down();
+        return 0;
+}
+
+int main(int argc, char **argv)
+{
+        static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                                {"test", no_argument, NULL, 't'},
+                                                {"version", no_argument, NULL, 'V'},
+                                                {"help", no_argument, NULL, 'h'},
+                                                {0}};
+        const char *path = NULL;
+        bool test = false;
+        if (argc == 1 && !strcmp(argv[0], "pinrouted: prober")) {
+                log_init("prober");
+                return prober_main();
+        }
+        log_init("pinrouted");
+        for (int o; (o = getopt_long(argc, argv, "c:tVh", options, NULL)) != -1;)
+                switch (o) {
+                case 'c': path = optarg; break;
+                case 't': test = true; break;
+                case 'V': printf("pinrouted %s\n", PINROUTE_VERSION); return 0;
+                case 'h': return usage(stdout, 0);
+                default: return usage(stderr, 2);
+                }
+        if (!path || optind != argc)
+                return usage(stderr, 2);
+        return test ? check_only(path) : serve(path);
+}
