@@ -33,6 +33,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 
 #define PINROUTE_VERSION "0.1.0"
 
@@ -209,6 +212,9 @@ static inline void pinroute_scope_unforce_at(struct pinroute_scope **s) { pinrou
  * exactly); NULL writes. */
 int pinroute_http_method_writes(const char *method);
 
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

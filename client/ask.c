@@ -1,0 +1,236 @@
+/* ask.c -- one request to pinrouted, one reply, one deadline.
+ * The only file of the stub that touches a socket.  Owns: struct ask, struct ask_fresh. */
+#include "client/ask.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/clock.h"
+
+#define SOCKET_NAME     "/pinrouted.sock"
+#define CONNECTIONS_MAX 3       /* that break under one request, the kept one included */
+#define NAP_NS          1000000 /* between two attempts to connect */
+#define ROUND_TRIP_MS   200     /* a HELLO that took longer says too little about the daemon's clock */
+#define SAME_CLOCK_MS   1000
+#define AHEAD_MAX_MS    (1ll << 50) /* no clock is: garbage */
+
+enum outcome { DONE, BROKEN, LATE };
+
+bool ask_init(struct ask *a, struct ask_fresh *fresh, const char *dir)
+{
+        size_t n = strlen(dir);
+        if (n + sizeof SOCKET_NAME > sizeof a->address.sun_path)
+                return false;
+        a->fresh = fresh;
+        a->address.sun_family = AF_UNIX;
+        memcpy(a->address.sun_path, dir, n);
+        memcpy(a->address.sun_path + n, SOCKET_NAME, sizeof SOCKET_NAME);
+        return true;
+}
+
+static bool still_ours(const struct ask_socket *s)
+{
+        struct stat st;
+        return s->number && fstat(s->number - 1, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_dev == s->dev &&
+               st.st_ino == s->ino;
+}
+
+static void drop(struct ask_socket *s)
+{
+        struct ask_socket was = *s;
+        s->number = 0;
+        if (still_ours(&was))
+                close(was.number - 1);
+}
+
+static void hang_up(struct ask *a)
+{
+        drop(&a->fresh->socket);
+        a->inherited.number = 0;
+}
+
+/* A fork leaves us the parent's connection: closing our copy does not disturb it. */
+static void drop_inherited(struct ask *a)
+{
+        if (!a->fresh->socket.number)
+                drop(&a->inherited);
+}
+
+/* false: the deadline is over. */
+static bool wait_for(int fd, short events, int64_t deadline_ns)
+{
+        int64_t left_ns = deadline_ns - clock_ns();
+        if (left_ns <= 0)
+                return false;
+        struct pollfd p = {.fd = fd, .events = events};
+        struct timespec left = clock_span(left_ns);
+        ppoll(&p, 1, &left, NULL);
+        return true;
+}
+
+static bool nap(int64_t deadline_ns)
+{
+        int64_t soon_ns = clock_ns() + NAP_NS;
+        return wait_for(-1, 0, soon_ns < deadline_ns ? soon_ns : deadline_ns) && clock_ns() < deadline_ns;
+}
+
+/* Descriptors 0 to 2 belong to the application, also where it has closed them. */
+static int socket_above_stderr(void)
+{
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || fd > 2)
+                return fd;
+        int high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        close(fd);
+        return high;
+}
+
+/* EAGAIN: the daemon's backlog is full; ENOENT, ECONNREFUSED: it is away, or just starting. */
+static bool may_come(int err, bool patient)
+{
+        return err == EAGAIN || err == EINTR || (patient && (err == ENOENT || err == ECONNREFUSED));
+}
+
+static enum outcome connect_to(struct ask *a, int64_t deadline_ns, bool patient)
+{
+        struct stat st;
+        int fd = socket_above_stderr();
+        if (fd < 0)
+                return LATE;
+        while (connect(fd, (const struct sockaddr *)&a->address, sizeof a->address) != 0)
+                if (!may_come(errno, patient) || !nap(deadline_ns)) {
+                        close(fd);
+                        return LATE;
+                }
+        if (fstat(fd, &st) != 0) {
+                close(fd);
+                return LATE;
+        }
+        a->fresh->socket = (struct ask_socket){fd + 1, st.st_dev, st.st_ino};
+        a->inherited.dev = st.st_dev;
+        a->inherited.ino = st.st_ino;
+        atomic_signal_fence(memory_order_release);
+        a->inherited.number = fd + 1; /* last: a fork in between must not see a number without its inode */
+        return DONE;
+}
+
+/* One frame out, one in.  LATE: the deadline is over; BROKEN: this connection will not answer any more. */
+static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
+{
+        int fd = a->fresh->socket.number - 1;
+        q->magic = PNR_WIRE_MAGIC;
+        q->version = PNR_WIRE_VERSION;
+        q->number = ++a->fresh->number;
+        while (send(fd, q, sizeof *q, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof *q) {
+                if (errno != EAGAIN && errno != EINTR)
+                        return BROKEN;
+                if (!wait_for(fd, POLLOUT, deadline_ns))
+                        return LATE;
+        }
+        for (;;) {
+                ssize_t n = recv(fd, r, sizeof *r, MSG_TRUNC | MSG_DONTWAIT);
+                if (n >= 0)
+                        return pnr_reply_valid(r, (size_t)n, q) ? DONE : BROKEN;
+                if (errno != EAGAIN && errno != EINTR)
+                        return BROKEN;
+                if (!wait_for(fd, POLLIN, deadline_ns))
+                        return LATE;
+        }
+}
+
+/* The first words on a connection: whose clock is this? */
+static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
+{
+        struct pnr_request q = {.op = PNR_OP_HELLO};
+        int64_t asked_ms = clock_ns() / CLOCK_NS_PER_MS;
+        enum outcome o = exchange(a, &q, deadline_ns, r);
+        int64_t now_ms = clock_ns() / CLOCK_NS_PER_MS;
+        if (o == DONE && now_ms - asked_ms <= ROUND_TRIP_MS) {
+                int64_t ahead_ms = (int64_t)((uint64_t)r->now_ms - (uint64_t)now_ms);
+                bool same = ahead_ms >= -SAME_CLOCK_MS && ahead_ms <= SAME_CLOCK_MS;
+                if (ahead_ms < -AHEAD_MAX_MS || ahead_ms > AHEAD_MAX_MS)
+                        return BROKEN;
+                atomic_store_explicit(&a->clock_ahead_ms, same ? 0 : ahead_ms, memory_order_relaxed);
+        }
+        return o;
+}
+
+/* A kept connection may have broken while nobody looked.  New ones that break, too, are a daemon on its way
+ * out, or one that does not want us: a few are enough. */
+static enum outcome contact(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
+{
+        enum outcome o = BROKEN;
+        for (int i = 0; i < CONNECTIONS_MAX && o == BROKEN; i++) {
+                o = DONE;
+                if (!still_ours(&a->fresh->socket)) {
+                        hang_up(a);
+                        o = connect_to(a, deadline_ns, true);
+                        if (o == DONE)
+                                o = greet(a, deadline_ns, r);
+                }
+                if (o == DONE)
+                        o = exchange(a, q, deadline_ns, r);
+                if (o != DONE)
+                        hang_up(a);
+                if (o == BROKEN && i > 0 && !nap(deadline_ns))
+                        o = LATE;
+        }
+        return o;
+}
+
+static bool breaker_open(const struct ask_fresh *f, struct view_pulse pulse)
+{
+        return f->failures >= ASK_BREAKER_FAILURES && clock_ns() < f->open_until_ns &&
+               pulse.epoch == f->open_pulse.epoch && pulse.heartbeat_ms == f->open_pulse.heartbeat_ms;
+}
+
+static void note(struct ask_fresh *f, enum outcome o, struct view_pulse pulse)
+{
+        f->failures = o == DONE ? 0 : f->failures + 1;
+        if (f->failures < ASK_BREAKER_FAILURES)
+                return;
+        f->failures = ASK_BREAKER_FAILURES;
+        f->open_until_ns = clock_ns() + ASK_BREAKER_NS;
+        f->open_pulse = pulse;
+}
+
+int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
+        struct pnr_reply *r)
+{
+        int saved = errno;
+        enum outcome o = LATE;
+        if (!lock_take(&a->fresh->lock, deadline_ns))
+                return PINROUTE_E_UNREACHABLE;
+        if (!breaker_open(a->fresh, pulse)) {
+                drop_inherited(a);
+                o = contact(a, q, deadline_ns, r);
+                note(a->fresh, o, pulse);
+        }
+        lock_give(&a->fresh->lock);
+        errno = saved;
+        return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
+}
+
+int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
+{
+        int saved = errno;
+        enum outcome o = connect_to(a, deadline_ns, false);
+        if (o == DONE)
+                o = greet(a, deadline_ns, r);
+        hang_up(a);
+        errno = saved;
+        return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
+}
+
+void ask_fini(struct ask *a)
+{
+        int saved = errno;
+        drop_inherited(a);
+        hang_up(a);
+        errno = saved;
+}

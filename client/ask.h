@@ -1,0 +1,62 @@
+/* ask.h -- one request to pinrouted, one reply, one deadline.
+ * Knows frames and the socket; knows nothing of what is asked. */
+#ifndef PINROUTE_ASK_H
+#define PINROUTE_ASK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#include "client/lock.h"
+#include "client/view.h"
+#include "proto/wire.h"
+
+#define ASK_BREAKER_FAILURES 3
+#define ASK_BREAKER_NS       1000000000ll
+
+/* A descriptor, and what it stood for when we made it: the application may have closed it and reused the
+ * number. */
+struct ask_socket {
+        int number; /* descriptor + 1; 0: none */
+        dev_t dev;
+        ino_t ino;
+};
+
+/* In memory that a fork wipes; zeros are a good start. */
+struct ask_fresh {
+        struct lock lock; /* held over a round trip; the rest belongs to its holder */
+        struct ask_socket socket;
+        uint64_t number;       /* of the last request */
+        unsigned failures;     /* in a row */
+        int64_t open_until_ns; /* the breaker is open until then, or until the pulse differs from: */
+        struct view_pulse open_pulse;
+};
+
+/* In ordinary memory. */
+struct ask {
+        struct sockaddr_un address;
+        struct ask_fresh *fresh;
+        struct ask_socket inherited; /* copy of fresh->socket: what a child must close, if it still is that */
+        _Atomic int64_t clock_ahead_ms; /* the daemon's clock less ours: 0 unless in another time namespace */
+};
+
+/* false: dir is too long for a socket's address. */
+bool ask_init(struct ask *a, struct ask_fresh *fresh, const char *dir);
+
+/* Closes the connection. */
+void ask_fini(struct ask *a);
+
+/* Sends q (number is filled in) and waits for the reply until deadline_ns (clock_ns()), waiting for the lock
+ * included; connects, says HELLO and reconnects as needed, also to a daemon that is only just starting.
+ *   pulse  what the store says now: another one than when the breaker opened closes it
+ * Returns PINROUTE_OK, and whatever the daemon answered is in r | PINROUTE_E_UNREACHABLE.
+ * Threads: one at a time, the others wait.  errno is kept. */
+int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
+        struct pnr_reply *r);
+
+/* Says HELLO once, without patience for a daemon that is not there, and closes the connection. */
+int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r);
+
+#endif

@@ -1,0 +1,531 @@
+/* handle.c -- the public calls: the door where arguments, fork and errno are looked after.
+ * Owns: struct pinroute.  Joins view, choose, owed and ask; the only file that replaces a view. */
+#include "client/handle.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include "client/ask.h"
+#include "client/choose.h"
+#include "client/clock.h"
+#include "client/owed.h"
+#include "client/view.h"
+
+#define TRIES          8    /* snapshots, before the answer is "primary" */
+#define LOOK_EVERY_MS  1000 /* for a new store */
+#define TIMEOUT_MS     50
+#define TIMEOUT_MAX_MS 60000
+#define STALE_AFTER_MS 1000 /* until a store has said otherwise */
+#define PIN_MS         15000
+#define DIR_DEFAULT    "/run/pinroute"
+
+static_assert(PINROUTE_NODE_SIZE == PNR_NAME_SIZE && PINROUTE_KEY_MAX == PNR_KEY_MAX, "the store's limits");
+
+/* A page that a fork wipes: a child starts with a free lock, no connection, and no turn of its own yet. */
+struct fresh {
+        struct ask_fresh ask;
+        struct lock table;                            /* of cluster names and debts: held for memory only */
+        _Atomic uint64_t start;                       /* this process's first turn * 2 + 1; 0: none yet */
+        _Atomic uint64_t turn[PINROUTE_CLUSTERS_MAX]; /* steps since then */
+};
+static_assert(sizeof(struct fresh) <= PNR_PAGE_SIZE, "one page");
+
+/* A page that all descendants of the opener share. */
+struct family {
+        _Atomic uint64_t children; /* that have taken a turn */
+};
+
+struct pinroute {
+        char dir[sizeof((struct sockaddr_un *)0)->sun_path];
+        char primary[PNR_NAME_SIZE]; /* $PINROUTE_PRIMARY */
+        struct fresh *fresh;
+        struct family *family;
+        uint64_t base; /* the opener's turn */
+        struct ask ask;
+        struct owed owed;
+        struct view *_Atomic view;  /* NULL: none yet */
+        _Atomic int64_t look_ms;    /* no look for a new store before this */
+        atomic_uint stale_after_ms; /* as the store last said */
+        atomic_uint timeout_ms;
+        atomic_uint n_clusters;
+        char name[PINROUTE_CLUSTERS_MAX][PNR_NAME_SIZE];
+        atomic_uint number[PINROUTE_CLUSTERS_MAX]; /* the store's number when last seen: a guess */
+};
+
+bool handle_has(const struct pinroute *pr, unsigned cluster)
+{
+        return pr && cluster < atomic_load_explicit(&pr->n_clusters, memory_order_acquire);
+}
+
+bool handle_key_fits(const void *key, size_t len) { return key && len >= 1 && len <= PNR_KEY_MAX; }
+
+void handle_unknown(const struct pinroute *pr, struct pinroute_decision *ret)
+{
+        memset(ret, 0, sizeof *ret);
+        ret->role = PINROUTE_PRIMARY;
+        ret->reason = PINROUTE_STORE_UNAVAILABLE;
+        if (pr)
+                memcpy(ret->node, pr->primary, sizeof ret->node);
+}
+
+/* The daemon's time. */
+struct mono handle_now(const struct pinroute *pr)
+{
+        struct mono t =
+            mono_plus(clock_coarse(), atomic_load_explicit(&pr->ask.clock_ahead_ms, memory_order_relaxed));
+        return t.ms < 0 ? (struct mono){0} : t;
+}
+
+bool handle_is_fresh(const struct pinroute *pr, struct mono then)
+{
+        int64_t age_ms = mono_since(handle_now(pr), then);
+        return age_ms >= 0 && age_ms <= atomic_load_explicit(&pr->stale_after_ms, memory_order_relaxed);
+}
+
+/* Looks for another store than `old`, at most once a second, in one thread: true if there is one now.
+ * `usable`: only a file other than the one that is mapped will do. */
+static bool look(struct pinroute *pr, struct view *old, bool usable)
+{
+        int64_t now_ms = clock_coarse().ms, due_ms = atomic_load(&pr->look_ms);
+        if (now_ms < due_ms && due_ms - now_ms <= LOOK_EVERY_MS)
+                return false;
+        if (!atomic_compare_exchange_strong(&pr->look_ms, &due_ms, now_ms + LOOK_EVERY_MS))
+                return false;
+        int saved = errno;
+        struct view *new = NULL;
+        if (!usable || !view_is_linked(old, pr->dir))
+                view_open(&new, pr->dir);
+        if (new) {
+                new->older = old;
+                if (!atomic_compare_exchange_strong(&pr->view, &old, new))
+                        view_close(&new);
+                else if (old)
+                        view_blank(old);
+        }
+        errno = saved;
+        return new != NULL;
+}
+
+/* A process's first read takes its start: one atomic add in memory that only its relatives share. */
+static uint64_t start_of(struct pinroute *pr)
+{
+        _Atomic uint64_t *at = &pr->fresh->start;
+        uint64_t start = atomic_load_explicit(at, memory_order_relaxed);
+        if (start == 0) {
+                uint64_t mine = (pr->base + atomic_fetch_add(&pr->family->children, 1)) << 1 | 1;
+                if (atomic_compare_exchange_strong(at, &start, mine))
+                        start = mine;
+        }
+        return start >> 1;
+}
+
+static uint64_t next_turn(struct pinroute *pr, unsigned cluster)
+{
+        return start_of(pr) + atomic_fetch_add_explicit(&pr->fresh->turn[cluster], 1, memory_order_relaxed);
+}
+
+static void set_node(struct pinroute_decision *d, const struct pnr_cluster *c, unsigned node)
+{
+        memcpy(d->node, c->node[node].name, sizeof d->node);
+        d->node[sizeof d->node - 1] = '\0';
+}
+
+/* The choice as an answer.  *turn: the turn that this read already took, 0: none. */
+static int answer(struct pinroute *pr, unsigned cluster, const struct facts *f, uint64_t epoch,
+                  uint64_t *turn, struct pinroute_decision *d)
+{
+        const struct pnr_cluster *c = f->cluster;
+        struct choice choice = choose(f);
+        int node = -1;
+        if (choice.pool) {
+                *turn = *turn ? *turn : next_turn(pr, cluster) + 1;
+                node = choose_next(c, choice.pool, *turn - 1);
+                if (node < 0)
+                        choice.reason = PINROUTE_NO_REPLICA;
+        }
+        handle_unknown(pr, d);
+        unsigned primary = *(const volatile uint16_t *)&c->primary;
+        if (node >= 0)
+                set_node(d, c, (unsigned)node);
+        else if (primary < PNR_NODES_MAX)
+                set_node(d, c, primary);
+        d->role = node >= 0 ? PINROUTE_REPLICA : PINROUTE_PRIMARY;
+        d->reason = (uint16_t)choice.reason;
+        d->pin_left_ms = choice.pin_left_ms;
+        d->epoch = epoch;
+        if (choice.reason == PINROUTE_STORE_UNAVAILABLE)
+                return PINROUTE_E_STORE;
+        bool is_error = choice.reason == PINROUTE_NO_REPLICA && c->flags & PNR_CLUSTER_NO_REPLICA_ERROR;
+        return is_error ? PINROUTE_E_NO_REPLICA : PINROUTE_OK;
+}
+
+/* One question to the store. */
+struct visit {
+        struct pinroute *pr;
+        unsigned cluster;
+        const struct pnr_key *key;
+        bool forced;
+        struct facts facts;
+        struct view *view;
+        struct view_at at;
+        uint64_t turn; /* see answer() */
+        void *ret;
+};
+
+#define NO_STORE (-1)
+
+static void set_if_changed(atomic_uint *at, unsigned to)
+{
+        if (atomic_load_explicit(at, memory_order_relaxed) != to)
+                atomic_store_explicit(at, to, memory_order_relaxed);
+}
+
+/* Takes a snapshot of the store that is there now, lets use() work on it in place, and again, until the
+ * snapshot held: only then does what use() returned and left in v->ret count.  Returns that |
+ * PINROUTE_E_CLUSTER | NO_STORE. */
+static int visit(struct visit *v, int (*use)(struct visit *v))
+{
+        struct pinroute *pr = v->pr;
+        for (int tries = 0; tries < TRIES; tries++) {
+                v->view = atomic_load_explicit(&pr->view, memory_order_acquire);
+                if (!v->view) {
+                        if (!look(pr, NULL, false))
+                                break;
+                        continue;
+                }
+                v->facts = (struct facts){.now = handle_now(pr), .forced = v->forced};
+                if (v->key)
+                        v->facts.local = owed_need(&pr->owed, v->cluster, *v->key, v->facts.now);
+                v->at.number = atomic_load_explicit(&pr->number[v->cluster], memory_order_relaxed);
+                int st = view_facts(v->view, pr->name[v->cluster], v->key, &v->facts, &v->at);
+                int status = st == VIEW_OK ? use(v) : PINROUTE_E_CLUSTER;
+                if (st == VIEW_AGAIN || !view_holds(v->view, &v->at))
+                        continue;
+                bool usable = st != VIEW_UNUSABLE;
+                if ((!usable || choose_is_stale(&v->facts)) && look(pr, v->view, usable))
+                        continue;
+                if (!usable)
+                        break;
+                set_if_changed(&pr->number[v->cluster], v->at.number);
+                set_if_changed(&pr->stale_after_ms, v->facts.stale_after_ms);
+                return status;
+        }
+        return NO_STORE;
+}
+
+static int use_decision(struct visit *v)
+{
+        return answer(v->pr, v->cluster, &v->facts, v->at.epoch, &v->turn, v->ret);
+}
+
+int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
+                struct pinroute_decision *ret)
+{
+        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .forced = forced, .ret = ret};
+        int status = visit(&v, use_decision);
+        if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
+                handle_unknown(pr, ret);
+        return status == NO_STORE ? PINROUTE_E_STORE : status;
+}
+
+static struct view_pulse pulse_of(const struct pinroute *pr)
+{
+        return view_pulse(atomic_load_explicit(&pr->view, memory_order_acquire));
+}
+
+static int use_pin_ms(struct visit *v)
+{
+        const volatile struct pnr_cluster *c = v->facts.cluster;
+        uint32_t *ret = v->ret;
+        ret[0] = c->pin_ms;
+        ret[1] = c->max_pin_ms;
+        return PINROUTE_OK;
+}
+
+/* A record that failed: this process pins the key by itself. */
+static void owe(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms)
+{
+        uint32_t limits[2];
+        struct visit v = {.pr = pr, .cluster = cluster, .ret = limits};
+        if (visit(&v, use_pin_ms) != PINROUTE_OK) {
+                limits[0] = PIN_MS;
+                limits[1] = UINT32_MAX;
+        }
+        ms = ms ? ms : limits[0];
+        ms = ms < limits[1] ? ms : limits[1];
+        struct mono now = handle_now(pr);
+        int64_t end_ms = mono_plus(now, ms).ms;
+        if (!lock_take(&pr->fresh->table, clock_ns() + CLOCK_NS_PER_MS)) {
+                owed_put_all(&pr->owed, end_ms);
+                return;
+        }
+        owed_put(&pr->owed, cluster, key, op == PNR_OP_RECORD ? end_ms : 0, op == PNR_OP_HOLD ? end_ms : 0,
+                 now);
+        lock_give(&pr->fresh->table);
+}
+
+static int ask_for(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms,
+                   int64_t deadline_ns)
+{
+        struct pnr_reply r;
+        struct pnr_request q = {.op = (uint16_t)op, .key = {key.w[0], key.w[1]}, .ms = ms};
+        memcpy(q.cluster, pr->name[cluster], sizeof q.cluster);
+        int status = ask(&pr->ask, &q, pulse_of(pr), deadline_ns, &r);
+        if (status != PINROUTE_OK)
+                return status;
+        bool known =
+            r.status == PINROUTE_OK || r.status == PINROUTE_E_INVALID || r.status == PINROUTE_E_CLUSTER;
+        return known ? (int)r.status : PINROUTE_E_REFUSED;
+}
+
+static bool pay_one(struct pinroute *pr, const struct owed_debt *d, unsigned op, int64_t end_ms,
+                    int64_t deadline_ns)
+{
+        int64_t left_ms = end_ms - handle_now(pr).ms;
+        if (left_ms <= 0)
+                return true;
+        uint32_t ms = left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
+        return ask_for(pr, d->cluster, d->key, op, ms, deadline_ns) == PINROUTE_OK;
+}
+
+/* The daemon answers: what failed earlier is sent again, as far as this call's time goes. */
+static void pay(struct pinroute *pr, int64_t deadline_ns)
+{
+        for (unsigned i = 0; i < OWED_MAX && clock_ns() < deadline_ns; i++) {
+                struct owed_debt d;
+                if (!owed_get(&pr->owed, i, handle_now(pr), &d))
+                        continue;
+                if (!pay_one(pr, &d, PNR_OP_HOLD, d.hold_ms, deadline_ns) ||
+                    !pay_one(pr, &d, PNR_OP_RECORD, d.until_ms, deadline_ns) ||
+                    !lock_take(&pr->fresh->table, deadline_ns))
+                        continue;
+                owed_drop(&pr->owed, i, &d);
+                lock_give(&pr->fresh->table);
+        }
+}
+
+static int tell(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms)
+{
+        int64_t deadline_ns = clock_ns() + atomic_load(&pr->timeout_ms) * CLOCK_NS_PER_MS;
+        int status = ask_for(pr, cluster, key, op, ms, deadline_ns);
+        if (status == PINROUTE_E_UNREACHABLE || status == PINROUTE_E_REFUSED)
+                owe(pr, cluster, key, op, ms);
+        else
+                pay(pr, deadline_ns);
+        return status;
+}
+
+int handle_record(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned seconds)
+{
+        uint32_t ms = seconds > UINT32_MAX / 1000 ? UINT32_MAX : seconds * 1000;
+        return tell(pr, cluster, key, PNR_OP_RECORD, ms);
+}
+
+int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
+                        struct pinroute_decision *ret)
+{
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        if (!handle_has(pr, cluster) || (key && !handle_key_fits(key, len))) {
+                handle_unknown(pr, ret);
+                return PINROUTE_E_INVALID;
+        }
+        if (!key)
+                return handle_read(pr, cluster, NULL, false, ret);
+        struct pnr_key k = pnr_key_of(key, len);
+        return handle_read(pr, cluster, &k, false, ret);
+}
+
+int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret)
+{
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        if (!handle_has(pr, cluster)) {
+                handle_unknown(pr, ret);
+                return PINROUTE_E_INVALID;
+        }
+        int status = handle_read(pr, cluster, NULL, true, ret);
+        if (ret->reason == PINROUTE_FORCED)
+                ret->reason = PINROUTE_WRITE;
+        return status;
+}
+
+int pinroute_record_write(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
+                          unsigned seconds)
+{
+        if (!handle_has(pr, cluster) || !handle_key_fits(key, len))
+                return PINROUTE_E_INVALID;
+        return handle_record(pr, cluster, pnr_key_of(key, len), seconds);
+}
+
+int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t len, unsigned ms)
+{
+        if (!handle_has(pr, cluster) || !handle_key_fits(key, len) || ms == 0)
+                return PINROUTE_E_INVALID;
+        return tell(pr, cluster, pnr_key_of(key, len), PNR_OP_HOLD, ms);
+}
+
+struct endpoint_wanted {
+        const char *node;
+        struct pnr_endpoint found;
+};
+
+static int use_endpoint(struct visit *v)
+{
+        struct endpoint_wanted *want = v->ret;
+        int node = view_node(v->facts.cluster, want->node);
+        if (node < 0)
+                return PINROUTE_E_NODE;
+        return view_endpoint(v->view, &v->at, (unsigned)node, &want->found) == VIEW_OK ? PINROUTE_OK
+                                                                                       : PINROUTE_E_STORE;
+}
+
+int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size)
+{
+        if (!handle_has(pr, cluster) || !node || !buf)
+                return PINROUTE_E_INVALID;
+        struct endpoint_wanted want = {.node = node};
+        struct visit v = {.pr = pr, .cluster = cluster, .ret = &want};
+        int status = visit(&v, use_endpoint);
+        if (status != PINROUTE_OK)
+                return status == NO_STORE ? PINROUTE_E_STORE : status;
+        size_t n = strlen(want.found.conninfo) + 1;
+        if (n > size)
+                return PINROUTE_E_INVALID;
+        memcpy(buf, want.found.conninfo, n);
+        return PINROUTE_OK;
+}
+
+int pinroute_set_timeout(struct pinroute *pr, unsigned ms)
+{
+        if (!pr || ms < 1 || ms > TIMEOUT_MAX_MS)
+                return PINROUTE_E_INVALID;
+        atomic_store(&pr->timeout_ms, ms);
+        return PINROUTE_OK;
+}
+
+static int use_nothing(struct visit *v)
+{
+        (void)v;
+        return PINROUTE_OK;
+}
+
+/* The handle's number for the name, under the table's lock; a new one if need be. */
+static unsigned number_of(struct pinroute *pr, const char name[PNR_NAME_SIZE])
+{
+        unsigned n = atomic_load_explicit(&pr->n_clusters, memory_order_relaxed);
+        for (unsigned i = 0; i < n; i++)
+                if (memcmp(pr->name[i], name, PNR_NAME_SIZE) == 0)
+                        return i;
+        if (n == PINROUTE_CLUSTERS_MAX)
+                return UINT_MAX;
+        memcpy(pr->name[n], name, PNR_NAME_SIZE);
+        atomic_store_explicit(&pr->n_clusters, n + 1, memory_order_release);
+        return n;
+}
+
+int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret)
+{
+        char padded[PNR_NAME_SIZE] = {0};
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        *ret = UINT_MAX;
+        if (!pr || !name || strnlen(name, sizeof padded) == sizeof padded)
+                return PINROUTE_E_INVALID;
+        memcpy(padded, name, strlen(name));
+        int64_t deadline_ns = clock_ns() + atomic_load(&pr->timeout_ms) * CLOCK_NS_PER_MS;
+        if (!pnr_name_valid(padded) || !lock_take(&pr->fresh->table, deadline_ns))
+                return PINROUTE_E_INVALID;
+        *ret = number_of(pr, padded);
+        lock_give(&pr->fresh->table);
+        if (*ret == UINT_MAX)
+                return PINROUTE_E_INVALID;
+        struct visit v = {.pr = pr, .cluster = *ret};
+        return visit(&v, use_nothing) == PINROUTE_E_CLUSTER ? PINROUTE_E_CLUSTER : PINROUTE_OK;
+}
+
+/* Where this process's turns start: the daemon hands it out; without one, chance does. */
+static void take_base(struct pinroute *pr)
+{
+        struct pnr_reply r;
+        if (ask_hello(&pr->ask, clock_ns() + TIMEOUT_MS * CLOCK_NS_PER_MS, &r) == PINROUTE_OK)
+                pr->base = r.turn;
+        else if (getrandom(&pr->base, sizeof pr->base, GRND_NONBLOCK) != sizeof pr->base)
+                pr->base = (uint64_t)clock_ns();
+}
+
+static void set_primary(struct pinroute *pr)
+{
+        const char *name = secure_getenv("PINROUTE_PRIMARY");
+        if (name && strlen(name) < sizeof pr->primary)
+                strcpy(pr->primary, name);
+}
+
+static const char *dir_of(const char *dir)
+{
+        const char *env = secure_getenv("PINROUTE_DIR");
+        return dir ? dir : env && *env ? env : DIR_DEFAULT;
+}
+
+static void *page(int sharing)
+{
+        void *p = mmap(NULL, PNR_PAGE_SIZE, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
+        return p == MAP_FAILED ? NULL : p;
+}
+
+static int open_handle(struct pinroute *pr, const char *dir)
+{
+        pr->fresh = page(MAP_PRIVATE);
+        pr->family = page(MAP_SHARED);
+        if (!pr->fresh || !pr->family || madvise(pr->fresh, PNR_PAGE_SIZE, MADV_WIPEONFORK) != 0)
+                return PINROUTE_E_MEMORY;
+        if (!*dir || !ask_init(&pr->ask, &pr->fresh->ask, dir))
+                return PINROUTE_E_INVALID;
+        strcpy(pr->dir, dir);
+        set_primary(pr);
+        atomic_init(&pr->timeout_ms, TIMEOUT_MS);
+        atomic_init(&pr->stale_after_ms, STALE_AFTER_MS);
+        take_base(pr);
+        start_of(pr);
+        look(pr, NULL, false);
+        return PINROUTE_OK;
+}
+
+int pinroute_open(struct pinroute **ret, const char *dir)
+{
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        int saved = errno;
+        *ret = calloc(1, sizeof **ret);
+        int status = *ret ? open_handle(*ret, dir_of(dir)) : PINROUTE_E_MEMORY;
+        if (status != PINROUTE_OK)
+                pinroute_close(ret);
+        errno = saved;
+        return status;
+}
+
+void pinroute_close(struct pinroute **pr)
+{
+        if (!pr || !*pr)
+                return;
+        int saved = errno;
+        struct pinroute *p = *pr;
+        if (p->ask.fresh)
+                ask_fini(&p->ask);
+        for (struct view *v = atomic_load(&p->view), *older; v; v = older) {
+                older = v->older;
+                view_close(&v);
+        }
+        if (p->fresh)
+                munmap(p->fresh, PNR_PAGE_SIZE);
+        if (p->family)
+                munmap(p->family, PNR_PAGE_SIZE);
+        free(p);
+        *pr = NULL;
+        errno = saved;
+}

@@ -1,0 +1,90 @@
+/* scope.c -- one request's view: its key, its decision, forced or not, did it write.
+ * Knows the handle only through handle.h; the scope itself is the caller's memory. */
+#include <assert.h>
+#include <string.h>
+
+#include "client/handle.h"
+
+static_assert(sizeof(struct pinroute_decision) == 112, "public: libpinroute.so.0 for life");
+static_assert(sizeof(struct pinroute_scope) == 256 + 112, "public: libpinroute.so.0 for life");
+
+enum { KEYED = 1, WROTE = 2, DECIDED = 4 };
+
+void pinroute_scope_begin(struct pinroute_scope *s, struct pinroute *pr, unsigned cluster, const void *key,
+                          size_t len)
+{
+        if (!s)
+                return;
+        memset(s, 0, sizeof *s);
+        s->pr = pr;
+        s->cluster = cluster;
+        if (!handle_has(pr, cluster) || (key && !handle_key_fits(key, len))) {
+                s->status = PINROUTE_E_INVALID;
+        } else if (key) {
+                struct pnr_key k = pnr_key_of(key, len);
+                memcpy(s->key, k.w, sizeof s->key);
+                s->flags = KEYED;
+        }
+}
+
+int pinroute_scope_end(struct pinroute_scope *s)
+{
+        if (!s)
+                return PINROUTE_E_INVALID;
+        bool owes = s->flags & KEYED && s->flags & WROTE;
+        s->flags &= (unsigned)~(WROTE | DECIDED);
+        if (s->status != PINROUTE_OK || !owes)
+                return s->status;
+        return handle_record(s->pr, s->cluster, (struct pnr_key){{s->key[0], s->key[1]}}, 0);
+}
+
+static bool is_forced(const struct pinroute_scope *s) { return s->forced || s->flags & WROTE; }
+
+int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
+{
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        if (!s || s->status != PINROUTE_OK) {
+                handle_unknown(s ? s->pr : NULL, ret);
+                return PINROUTE_E_INVALID;
+        }
+        if (is_forced(s))
+                return handle_read(s->pr, s->cluster, NULL, true, ret);
+        if (s->flags & DECIDED && handle_is_fresh(s->pr, (struct mono){s->decided_ms})) {
+                *ret = s->decision;
+                return PINROUTE_OK;
+        }
+        struct pnr_key key = {{s->key[0], s->key[1]}};
+        s->decided_ms = handle_now(s->pr).ms;
+        int status = handle_read(s->pr, s->cluster, s->flags & KEYED ? &key : NULL, false, ret);
+        s->decision = *ret;
+        s->flags = status == PINROUTE_OK ? s->flags | DECIDED : s->flags & (unsigned)~DECIDED;
+        return status;
+}
+
+void pinroute_scope_wrote(struct pinroute_scope *s)
+{
+        if (s)
+                s->flags |= WROTE;
+}
+
+void pinroute_scope_force_primary(struct pinroute_scope *s)
+{
+        if (s)
+                s->forced++;
+}
+
+void pinroute_scope_unforce(struct pinroute_scope *s)
+{
+        if (s && s->forced)
+                s->forced--;
+}
+
+int pinroute_http_method_writes(const char *method)
+{
+        static const char *const reads[] = {"GET", "HEAD", "OPTIONS", "TRACE"};
+        for (unsigned i = 0; method && i < sizeof reads / sizeof *reads; i++)
+                if (strcmp(method, reads[i]) == 0)
+                        return 0;
+        return 1;
+}

@@ -1,0 +1,250 @@
+/* view.c -- one mapped store: what it says about a read.
+ * The only file that maps the store.  Copies out or points into one snapshot; believes nothing. */
+#include "client/view.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TRIES 8
+
+static bool header_of(const struct view *v, const struct walk_snap *s, struct pnr_header *ret)
+{
+        struct walk_value value;
+        if (walk_get(&v->walk, s, PNR_KEY_HEADER, &value) != WALK_FOUND || value.size != sizeof *ret)
+                return false;
+        memcpy(ret, value.at, sizeof *ret);
+        return ret->magic == PNR_MAGIC && (ret->layout == PNR_LAYOUT || ret->oldest_reader <= PNR_LAYOUT) &&
+               ret->state == PNR_LIVE;
+}
+
+/* A 4 KB record, which always has a page of its own. */
+static int page_record(const struct view *v, const struct walk_snap *s, uint64_t key, const void **ret)
+{
+        struct walk_value value;
+        int st =
+            key < PNR_KEY_PINS ? walk_get(&v->walk, s, key, &value) : walk_floor(&v->walk, s, key, &value);
+        if (st != WALK_FOUND)
+                return st;
+        if (key >= PNR_KEY_PINS && value.key < PNR_KEY_PINS)
+                return WALK_ABSENT;
+        *ret = value.at;
+        return value.size == PNR_PAGE_VALUE && (uintptr_t)value.at % 16 == 0 ? WALK_FOUND : WALK_BAD;
+}
+
+/* The cluster by name: at the number that it had last, else wherever it is now. */
+static int cluster_of(const struct view *v, struct view_at *at, unsigned n_clusters, const char *name,
+                      const struct pnr_cluster **ret)
+{
+        unsigned guess = at->number < n_clusters ? at->number : 0;
+        for (unsigned i = 0; i < n_clusters && i < PNR_CLUSTERS_MAX; i++) {
+                unsigned number = i == 0 ? guess : i <= guess ? i - 1 : i;
+                const void *record = NULL;
+                int st = page_record(v, &at->snap, PNR_KEY_CLUSTER(number), &record);
+                if (st == WALK_BAD)
+                        return VIEW_UNUSABLE;
+                const struct pnr_cluster *c = record;
+                if (st == WALK_ABSENT || memcmp(c->name, name, PNR_NAME_SIZE) != 0 ||
+                    c->flags & PNR_CLUSTER_REMOVED)
+                        continue;
+                at->number = number;
+                *ret = c;
+                return VIEW_OK;
+        }
+        return VIEW_NO_CLUSTER;
+}
+
+static void pin_on(const struct pnr_pins *page, struct pnr_slot slot, struct need *ret)
+{
+        const volatile uint32_t *tag = page->tag;
+        uint32_t t = 0;
+        unsigned i = pnr_tag_home(slot.tag);
+        while (i < PNR_SLOTS && (t = tag[i]) != 0 && t < slot.tag)
+                i++;
+        for (; i < PNR_SLOTS && tag[i] == slot.tag; i++) {
+                const volatile struct pnr_pin *p = &page->pin[i];
+                if (p->ident == slot.ident) {
+                        *ret = (struct need){p->generation, p->until_ms, p->hold_ms};
+                        return;
+                }
+        }
+}
+
+static int64_t age_of(int64_t heartbeat_ms, struct mono now)
+{
+        if (heartbeat_ms <= 0)
+                return INT64_MAX;
+        return now.ms >= heartbeat_ms ? now.ms - heartbeat_ms : heartbeat_ms - now.ms;
+}
+
+int view_facts(const struct view *v, const char *name, const struct pnr_key *key, struct facts *f,
+               struct view_at *at)
+{
+        struct pnr_header h;
+        if (!walk_snap(&v->walk, &at->snap))
+                return VIEW_AGAIN;
+        if (!header_of(v, &at->snap, &h))
+                return VIEW_UNUSABLE;
+        at->epoch = h.epoch;
+        at->heartbeat_ms = h.heartbeat_ms;
+        f->age_ms = age_of(h.heartbeat_ms, f->now);
+        f->stale_after_ms = h.stale_after_ms;
+        f->stale_limit_ms = h.stale_limit_ms;
+        f->keyed = key != NULL;
+        f->pin = (struct need){0};
+        int st = cluster_of(v, at, h.n_clusters, name, &f->cluster);
+        if (st != VIEW_OK || !key)
+                return st;
+        struct pnr_slot slot = pnr_slot_of(*key, at->number, h.seed);
+        const void *page = NULL;
+        int found = page_record(v, &at->snap, slot.place, &page);
+        if (found == WALK_FOUND)
+                pin_on(page, slot, &f->pin);
+        return found == WALK_BAD ? VIEW_UNUSABLE : VIEW_OK;
+}
+
+bool view_holds(const struct view *v, const struct view_at *at) { return walk_holds(&v->walk, &at->snap); }
+
+int view_node(const struct pnr_cluster *cluster, const char *name)
+{
+        unsigned n = *(const volatile uint16_t *)&cluster->n_nodes;
+        for (unsigned i = 0; i < n && i < PNR_NODES_MAX; i++)
+                if (strncmp(cluster->node[i].name, name, PNR_NAME_SIZE) == 0)
+                        return (int)i;
+        return -1;
+}
+
+int view_endpoint(const struct view *v, const struct view_at *at, unsigned node, struct pnr_endpoint *ret)
+{
+        struct walk_value value;
+        int st = walk_get(&v->walk, &at->snap, PNR_KEY_ENDPOINT(at->number, node), &value);
+        if (st != WALK_FOUND || value.size != sizeof *ret)
+                return VIEW_UNUSABLE;
+        memcpy(ret, value.at, sizeof *ret);
+        return ret->conninfo[PNR_ENDPOINT_MAX - 1] == '\0' ? VIEW_OK : VIEW_UNUSABLE;
+}
+
+struct view_pulse view_pulse(const struct view *v)
+{
+        for (int tries = 0; v && tries < TRIES; tries++) {
+                struct walk_snap s;
+                struct pnr_header h;
+                if (walk_snap(&v->walk, &s) && header_of(v, &s, &h) && walk_holds(&v->walk, &s))
+                        return (struct view_pulse){h.epoch, h.heartbeat_ms};
+        }
+        return (struct view_pulse){0};
+}
+
+/* The boot id's text as bytes; false: no /proc, or not that text. */
+static bool boot_id(uint8_t ret[16])
+{
+        char text[37] = "";
+        int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        if (fd >= 0)
+                close(fd);
+        if (n != sizeof text - 1)
+                return false;
+        const char *at = text;
+        for (int i = 0; i < 16; i++, at += 2) {
+                char two[3] = {0};
+                char *end;
+                if (*at == '-')
+                        at++;
+                memcpy(two, at, 2);
+                ret[i] = (uint8_t)strtoul(two, &end, 16);
+                if (end != two + 2)
+                        return false;
+        }
+        return true;
+}
+
+/* A live store, of this boot, written into this very file? */
+static bool is_ours(const struct view *v)
+{
+        uint8_t boot[16];
+        if (!walk_valid(&v->walk) || !boot_id(boot))
+                return false;
+        for (int tries = 0; tries < TRIES; tries++) {
+                struct walk_snap s;
+                struct pnr_header h;
+                bool usable = walk_snap(&v->walk, &s) && header_of(v, &s, &h);
+                if (usable && walk_holds(&v->walk, &s))
+                        return memcmp(h.boot_id, boot, sizeof boot) == 0 && h.file_ino == v->ino;
+        }
+        return false;
+}
+
+/* A descriptor of DIR/data.mdb, if only root or the directory's owner can write to it; -1: none, or not so.
+ */
+static int open_file(const char *dir, struct stat *st)
+{
+        struct stat dst;
+        int dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int fd =
+            dfd < 0 ? -1 : openat(dfd, "data.mdb", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        bool good = fd >= 0 && fstat(dfd, &dst) == 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode) &&
+                    (st->st_uid == 0 || st->st_uid == dst.st_uid) && !(st->st_mode & (S_IWGRP | S_IWOTH)) &&
+                    st->st_size >= 2 * PNR_PAGE_SIZE && st->st_size % PNR_PAGE_SIZE == 0;
+        if (dfd >= 0)
+                close(dfd);
+        if (fd >= 0 && !good)
+                close(fd);
+        return good ? fd : -1;
+}
+
+int view_open(struct view **ret, const char *dir)
+{
+        struct stat st;
+        *ret = NULL;
+        int fd = open_file(dir, &st);
+        if (fd < 0)
+                return PINROUTE_E_STORE;
+        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        close(fd);
+        if (map == MAP_FAILED)
+                return PINROUTE_E_MEMORY;
+        struct view *v = malloc(sizeof *v);
+        if (!v) {
+                munmap(map, (size_t)st.st_size);
+                return PINROUTE_E_MEMORY;
+        }
+        *v = (struct view){
+            .walk = {map, (uint64_t)st.st_size / PNR_PAGE_SIZE}, .dev = st.st_dev, .ino = st.st_ino};
+        if (!is_ours(v)) {
+                view_close(&v);
+                return PINROUTE_E_STORE;
+        }
+        *ret = v;
+        return PINROUTE_OK;
+}
+
+void view_close(struct view **v)
+{
+        if (!*v)
+                return;
+        munmap((void *)(uintptr_t)(*v)->walk.map, (*v)->walk.pages * PNR_PAGE_SIZE);
+        free(*v);
+        *v = NULL;
+}
+
+bool view_is_linked(const struct view *v, const char *dir)
+{
+        struct stat st;
+        int dfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        bool same = dfd >= 0 && fstatat(dfd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    st.st_dev == v->dev && st.st_ino == v->ino;
+        if (dfd >= 0)
+                close(dfd);
+        return same;
+}
+
+/* On failure the old file stays mapped, stale or retired as it is: memory is lost, nothing else. */
+void view_blank(struct view *v)
+{
+        (void)!mmap((void *)(uintptr_t)v->walk.map, v->walk.pages * PNR_PAGE_SIZE, PROT_READ,
+                    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}

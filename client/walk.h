@@ -1,0 +1,52 @@
+/* walk.h -- reads LMDB's pages in a read-only map, without liblmdb and without trust.
+ * Any bytes may lie in the map: no input makes these functions leave it, loop or crash. */
+#ifndef PINROUTE_WALK_H
+#define PINROUTE_WALK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct walk {
+        const uint8_t *map; /* page-aligned, readable for pages * PNR_PAGE_SIZE bytes */
+        uint64_t pages;
+};
+
+/* One committed state of the tree.  Pages of snapshot N stay as they are until transaction N+3 begins, and
+ * that begins after N+2 was published: what was read is good if walk_holds() says so afterwards. */
+struct walk_snap {
+        uint64_t id; /* of the transaction, from 1 */
+        uint64_t root;
+        unsigned depth;
+        unsigned meta; /* which of the two meta pages said so */
+};
+
+enum walk_status {
+        WALK_FOUND = 0,
+        WALK_ABSENT, /* the tree is sound, as far as it was walked, and has no such key */
+        WALK_BAD,    /* torn or damaged: if the snapshot still holds, damaged */
+};
+
+/* A value in place: read it, then ask walk_holds().  In a leaf it is 2-byte aligned, else 16. */
+struct walk_value {
+        const void *at;
+        size_t size;
+        uint64_t key;
+};
+
+/* LMDB data version 1, our page size, a plain main database, and no page beyond the map? */
+bool walk_valid(const struct walk *w);
+
+/* The newest snapshot; false: it changed meanwhile, try again. */
+bool walk_snap(const struct walk *w, struct walk_snap *ret);
+bool walk_holds(const struct walk *w, const struct walk_snap *s);
+
+/* The newest transaction, without anything else. */
+uint64_t walk_newest(const struct walk *w);
+
+int walk_get(const struct walk *w, const struct walk_snap *s, uint64_t key, struct walk_value *ret);
+
+/* The greatest key that is not above `key`. */
+int walk_floor(const struct walk *w, const struct walk_snap *s, uint64_t key, struct walk_value *ret);
+
+#endif

@@ -1,0 +1,31 @@
+/* words.h -- every status and reason: number, name and sentence, in one table each.
+ * Numbers as in pinroute.h, for life; words.c asserts them. */
+#ifndef PINROUTE_WORDS_H
+#define PINROUTE_WORDS_H
+
+#define WORDS_STATUS(X)                                                                                      \
+        X(OK, 0, "done")                                                                                     \
+        X(E_INVALID, 1, "an argument is out of bounds")                                                      \
+        X(E_CLUSTER, 2, "no such cluster")                                                                   \
+        X(E_NODE, 3, "no such node in the cluster")                                                          \
+        X(E_STORE, 4, "no usable store: is pinrouted running?")                                              \
+        X(E_UNREACHABLE, 5, "no answer from pinrouted: pinned in this process only")                         \
+        X(E_REFUSED, 6, "refused by pinrouted: pinned in this process only")                                 \
+        X(E_NO_REPLICA, 7, "no replica may be read from now")                                                \
+        X(E_TOKEN_FORGED, 8, "the token is not one of ours")                                                 \
+        X(E_TOKEN_EXPIRED, 9, "the token has expired")                                                       \
+        X(E_TOKEN_FOREIGN, 10, "the token is for another cluster or key")                                    \
+        X(E_MEMORY, 11, "out of memory, address space or descriptors")
+
+#define WORDS_REASON(X)                                                                                      \
+        X(BALANCED, 1)                                                                                       \
+        X(PINNED, 2)                                                                                         \
+        X(CAUGHT_UP, 3)                                                                                      \
+        X(FORCED, 4)                                                                                         \
+        X(NO_REPLICA, 5)                                                                                     \
+        X(FLOOR, 6)                                                                                          \
+        X(STORE_STALE, 7)                                                                                    \
+        X(STORE_UNAVAILABLE, 8)                                                                              \
+        X(WRITE, 9)
+
+#endif
