@@ -43,15 +43,17 @@ struct store_found {
         bool reused;           /* the file that was there is in use again, pins and all */
         bool old_retired;      /* new file, and the old one (if there was one) is marked retired or was not live */
         char why_new[160];     /* when not reused: "no file", "layout 7, this daemon writes 1", ... */
+        /* As found, also in a file that was replaced, if that was whole and of this boot and layout; else 0. */
         uint64_t cursor;
-        uint64_t max_generation; /* newest in any cluster record or pin, 0 for a new file; per cluster below */
+        uint64_t max_generation; /* newest in any cluster record or pin */
         unsigned n_clusters;
-        struct pnr_cluster *cluster; /* as found (also from a file that was replaced, where readable); free() */
-        uint8_t admin[PNR_CLUSTERS_MAX][PNR_NODES_MAX]; /* as found: see store_put_admin */
+        struct pnr_cluster *cluster; /* free() */
+        uint8_t admin[PNR_CLUSTERS_MAX][PNR_NODES_MAX]; /* see store_put_admin */
         struct mono live_until[PNR_CLUSTERS_MAX]; /* the latest deadline of any pin, per cluster */
 };
 
-/* Opens the store in want->dir, or puts a new one in its place by rename (allocated in full, header committed,
+/* One store at a time in a process, and one process at a time on a directory: the caller holds a lock.
+ * Opens the store in want->dir, or puts a new one in its place by rename (allocated in full, header committed,
  * old one retired first).  Nothing is published as live until the first store_put_header + store_commit. */
 int store_open(struct store **ret, const struct store_want *want, struct store_found *found);
 void store_close(struct store **s); /* does not retire */
@@ -86,7 +88,8 @@ int store_drop_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *
 /* Inside or outside a transaction. */
 int store_get_pin(struct store *s, struct pnr_slot slot, struct pnr_pin *ret);
 
-/* Up to `max` live pins from page `from` on (0: the beginning), ordered by page; *next is where to go on, 0: that was all. */
+/* Up to `max` live pins (at least PNR_SLOTS) from page `from` on (0: the beginning), ordered by page; *next is
+ * where to go on, 0: that was all. */
 int store_list_pins(struct store *s, uint64_t from, struct mono now, struct pnr_pin *ret, uint32_t *tags,
                     unsigned max, unsigned *n, uint64_t *next);
 

@@ -1,0 +1,30 @@
+/* pages.h -- the pin pages of a store, by range: what daemon/store.c offers to daemon/table.c, and to no one
+ * else. A page that was handed out is valid until the next put or drop, or the end of the transaction. */
+#ifndef PINROUTED_PAGES_H
+#define PINROUTED_PAGES_H
+
+#include "daemon/store.h"
+
+/* Undone when the transaction is aborted. */
+struct tally {
+        uint64_t pins, pages;
+        uint64_t sweep_at; /* where the sweep goes on; 0: at the first page */
+};
+struct tally *pages_tally(struct store *s);
+uint64_t pages_max_pins(const struct store *s);
+
+/* Around reads that may be asked for outside a transaction. */
+int pages_begin_read(struct store *s);
+void pages_end_read(struct store *s);
+
+/* The page whose range holds `place`; the first page at or after `from`.  STORE_ABSENT: there is none. */
+int pages_holding(struct store *s, uint64_t place, uint64_t *lo, const struct pnr_pins **ret);
+int pages_from(struct store *s, uint64_t from, uint64_t *lo, const struct pnr_pins **ret);
+
+int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page);
+int pages_drop(struct store *s, uint64_t lo);
+
+/* Says why, for store_error(). */
+int pages_full(const char *why);
+
+#endif

@@ -1,0 +1,604 @@
+/* store.c -- the LMDB environment: opened or made anew, one transaction at a time, state records, pin pages.
+ * The only file that includes <lmdb.h>.  Owns: struct store, DIR/data.mdb, DIR/lock.mdb, DIR/new. */
+#include "daemon/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <lmdb.h>
+#include <setjmp.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/pages.h"
+#include "daemon/survey.h"
+
+#define DATA "data.mdb"
+#define LOCK "lock.mdb"
+#define NEW  "new" /* a file in the making, and its lock; nobody else may enter */
+
+struct store {
+        MDB_env *env;
+        MDB_dbi dbi;
+        MDB_txn *txn;
+        MDB_cursor *cursor;
+        bool reading;  /* txn is a reader's, opened by pages_begin_read() */
+        bool entered;  /* inside liblmdb, with assert_jump set */
+        bool asserted; /* liblmdb found itself wrong: this env is not entered again, and never closed */
+        jmp_buf assert_jump;
+        int dir_fd;
+        dev_t dev;
+        ino_t ino;
+        uint8_t seed[16];
+        uint64_t max_pins;
+        struct tally tally, before; /* now; when the transaction began */
+};
+
+static char error_text[256];
+const char *store_error(void) { return error_text; }
+
+static int failed(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int failed(int status, const char *format, ...)
+{
+        va_list args;
+        va_start(args, format);
+        vsnprintf(error_text, sizeof error_text, format, args);
+        va_end(args);
+        return status;
+}
+
+static int lmdb_failed(int rc, const char *what)
+{
+        if (rc == MDB_NOTFOUND)
+                return failed(STORE_ABSENT, "%s: not there", what);
+        if (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL)
+                return failed(STORE_FULL, "%s: %s", what, mdb_strerror(rc));
+        if (rc > 0)
+                return failed(STORE_SYSTEM, "%s: %s", what, strerror(rc));
+        return failed(STORE_BROKEN, "%s: %s", what, mdb_strerror(rc));
+}
+
+/* The map holds, in pages of 4 KB:
+ *   - pins.  A page is halved at about 70 to 80 pins and joined again below 40.  Measured with 10^3 to 10^5
+ * pins, five times expired and refilled: 46 to 62 pins a page, at most 90 bytes a pin.  192 leave as much
+ * again.
+ *   - copies.  Each transaction writes its pages anew, and a page is free again two transactions later: three
+ *     times what a transaction touches.  A pin touches its page and seldom another.
+ *   - state: 64 clusters of 32 nodes are 600 pages, and up to 200 of them are rewritten at once.
+ * 8 MiB are that state, its copies, and those of 250 pins a transaction; what 192 bytes leave adds
+ * max_pins/120. */
+size_t store_map_size(uint64_t max_pins)
+{
+        const uint64_t mib = 1 << 20;
+        return (size_t)((8 * mib + max_pins * 192 + mib - 1) / mib * mib);
+}
+
+/* ---- liblmdb, entered here alone.  Where an assertion of its own fails, it calls back and then aborts the
+ * process: we jump out instead, and the environment is lost, not the daemon. ---- */
+
+static void on_assert(MDB_env *env, const char *text)
+{
+        struct store *s = mdb_env_get_userctx(env);
+        failed(STORE_BROKEN, "%s", text);
+        if (!s->entered)
+                return;
+        s->entered = false;
+        s->asserted = true;
+        longjmp(s->assert_jump, 1);
+}
+
+static int left(struct store *s, int rc)
+{
+        s->entered = false;
+        return rc;
+}
+
+#define ENTER(s)                                                                                             \
+        if ((s)->asserted || setjmp((s)->assert_jump))                                                       \
+                return MDB_PANIC;                                                                            \
+        (s)->entered = true
+
+static int enter_open(struct store *s, const char *dir)
+{
+        ENTER(s);
+        return left(s, mdb_env_open(s->env, dir, MDB_NOSYNC | MDB_NOTLS, 0600));
+}
+
+static int enter_begin(struct store *s, unsigned flags)
+{
+        ENTER(s);
+        s->cursor = NULL;
+        int rc = mdb_txn_begin(s->env, NULL, flags, &s->txn);
+        if (rc)
+                s->txn = NULL;
+        return left(s, rc ? rc : mdb_cursor_open(s->txn, s->dbi, &s->cursor));
+}
+
+static int enter_commit(struct store *s)
+{
+        ENTER(s);
+        return left(s, mdb_txn_commit(s->txn));
+}
+
+static int enter_get(struct store *s, MDB_val *key, MDB_val *value, MDB_cursor_op op)
+{
+        ENTER(s);
+        return left(s, mdb_cursor_get(s->cursor, key, value, op));
+}
+
+static int enter_put(struct store *s, MDB_val *key, MDB_val *value)
+{
+        ENTER(s);
+        return left(s, mdb_cursor_put(s->cursor, key, value, 0));
+}
+
+static int enter_drop(struct store *s)
+{
+        ENTER(s);
+        return left(s, mdb_cursor_del(s->cursor, 0));
+}
+
+/* ---- transactions ---- */
+
+int store_begin(struct store *s)
+{
+        MUST(!s->txn);
+        int rc = enter_begin(s, 0);
+        if (rc) {
+                store_abort(s);
+                return lmdb_failed(rc, "begin");
+        }
+        s->before = s->tally;
+        return STORE_OK;
+}
+
+int store_commit(struct store *s)
+{
+        MUST(s->txn && !s->reading);
+        int rc = enter_commit(s);
+        s->txn = NULL;
+        if (rc) {
+                s->tally = s->before;
+                return lmdb_failed(rc, "commit");
+        }
+        return STORE_OK;
+}
+
+void store_abort(struct store *s)
+{
+        if (s->txn && !s->asserted)
+                mdb_txn_abort(s->txn);
+        if (s->txn && !s->reading)
+                s->tally = s->before;
+        s->txn = NULL;
+}
+
+int pages_begin_read(struct store *s)
+{
+        if (s->txn)
+                return STORE_OK;
+        int rc = enter_begin(s, MDB_RDONLY);
+        s->reading = true;
+        if (rc) {
+                pages_end_read(s);
+                return lmdb_failed(rc, "begin to read");
+        }
+        return STORE_OK;
+}
+
+void pages_end_read(struct store *s)
+{
+        if (!s->reading)
+                return;
+        if (s->cursor && s->txn && !s->asserted)
+                mdb_cursor_close(s->cursor); /* liblmdb frees those of writers only */
+        s->cursor = NULL;
+        store_abort(s);
+        s->reading = false;
+}
+
+/* ---- records ---- */
+
+struct record_key {
+        uint64_t big_endian;
+};
+
+static struct record_key key_make(uint64_t key) { return (struct record_key){__builtin_bswap64(key)}; }
+
+static int put(struct store *s, uint64_t key, const void *value, size_t size)
+{
+        MUST(s->txn && !s->reading);
+        struct record_key k = key_make(key);
+        MDB_val mk = {sizeof k, &k}, mv = {size, (void *)(uintptr_t)value};
+        int rc = enter_put(s, &mk, &mv);
+        return rc ? lmdb_failed(rc, "put") : STORE_OK;
+}
+
+static int get_header(struct store *s, struct pnr_header *ret)
+{
+        struct record_key k = key_make(PNR_KEY_HEADER);
+        MDB_val mk = {sizeof k, &k}, mv;
+        int rc = enter_get(s, &mk, &mv, MDB_SET);
+        if (rc)
+                return lmdb_failed(rc, "header");
+        if (mv.mv_size != sizeof *ret)
+                return failed(STORE_BROKEN, "header of %zu bytes", mv.mv_size);
+        memcpy(ret, mv.mv_data, sizeof *ret);
+        return STORE_OK;
+}
+
+int store_put_header(struct store *s, const struct pnr_header *h)
+{
+        MUST(h->magic == PNR_MAGIC && h->file_ino == s->ino && !memcmp(h->seed, s->seed, sizeof s->seed));
+        int dead; /* an mdb_stat that was killed leaves a slot that would keep every page from being free
+                     again */
+        mdb_reader_check(s->env, &dead);
+        return put(s, PNR_KEY_HEADER, h, sizeof *h);
+}
+
+int store_put_cluster(struct store *s, unsigned cluster, const struct pnr_cluster *c)
+{
+        MUST(cluster < PNR_CLUSTERS_MAX);
+        return put(s, PNR_KEY_CLUSTER(cluster), c, sizeof *c);
+}
+
+int store_put_endpoint(struct store *s, unsigned cluster, unsigned node, const struct pnr_endpoint *e)
+{
+        MUST(cluster < PNR_CLUSTERS_MAX && node < PNR_NODES_MAX);
+        return put(s, PNR_KEY_ENDPOINT(cluster, node), e, sizeof *e);
+}
+
+int store_put_admin(struct store *s, unsigned cluster, unsigned node, uint8_t admin)
+{
+        MUST(cluster < PNR_CLUSTERS_MAX && node < PNR_NODES_MAX);
+        return put(s, PNR_KEY_ADMIN(cluster, node), &admin, sizeof admin);
+}
+
+/* ---- pin pages ---- */
+
+struct tally *pages_tally(struct store *s) { return &s->tally; }
+uint64_t pages_max_pins(const struct store *s) { return s->max_pins; }
+int pages_full(const char *why) { return failed(STORE_FULL, "%s", why); }
+
+static int page_of(int rc, const MDB_val *key, const MDB_val *value, uint64_t *lo,
+                   const struct pnr_pins **ret)
+{
+        if (rc)
+                return lmdb_failed(rc, "page of pins");
+        uint64_t k;
+        if (key->mv_size != sizeof k)
+                return failed(STORE_BROKEN, "a key of %zu bytes", key->mv_size);
+        memcpy(&k, key->mv_data, sizeof k);
+        *lo = __builtin_bswap64(k);
+        if (*lo < PNR_KEY_PINS)
+                return failed(STORE_ABSENT, "no page of pins");
+        if (value->mv_size != sizeof **ret)
+                return failed(STORE_BROKEN, "page of pins of %zu bytes", value->mv_size);
+        *ret = value->mv_data;
+        return STORE_OK;
+}
+
+int pages_from(struct store *s, uint64_t from, uint64_t *lo, const struct pnr_pins **ret)
+{
+        struct record_key k = key_make(from > PNR_KEY_PINS ? from : PNR_KEY_PINS);
+        MDB_val mk = {sizeof k, &k}, mv;
+        int rc = enter_get(s, &mk, &mv, MDB_SET_RANGE);
+        return page_of(rc, &mk, &mv, lo, ret);
+}
+
+int pages_holding(struct store *s, uint64_t place, uint64_t *lo, const struct pnr_pins **ret)
+{
+        int rc = pages_from(s, place, lo, ret);
+        if ((rc != STORE_OK && rc != STORE_ABSENT) || (rc == STORE_OK && *lo == place))
+                return rc;
+        MDB_val mk, mv;
+        int moved = enter_get(s, &mk, &mv, rc == STORE_OK ? MDB_PREV : MDB_LAST);
+        return page_of(moved, &mk, &mv, lo, ret);
+}
+
+int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page)
+{
+        return put(s, lo, page, sizeof *page);
+}
+
+int pages_drop(struct store *s, uint64_t lo)
+{
+        struct record_key k = key_make(lo);
+        MDB_val mk = {sizeof k, &k}, mv;
+        int rc = enter_get(s, &mk, &mv, MDB_SET);
+        if (!rc)
+                rc = enter_drop(s);
+        return rc ? lmdb_failed(rc, "drop") : STORE_OK;
+}
+
+/* ---- files ---- */
+
+/* liblmdb 0.9.24 opens its files without O_CLOEXEC: find its descriptors by what they are open on. */
+static void close_on_exec(int dir_fd, const char *name)
+{
+        struct stat want, st;
+        DIR *fds = opendir("/proc/self/fd");
+        if (fds && !fstatat(dir_fd, name, &want, AT_SYMLINK_NOFOLLOW))
+                for (struct dirent *e; (e = readdir(fds));) {
+                        int fd = atoi(e->d_name);
+                        if (!fstat(fd, &st) && st.st_dev == want.st_dev && st.st_ino == want.st_ino)
+                                fcntl(fd, F_SETFD, FD_CLOEXEC);
+                }
+        if (fds)
+                closedir(fds);
+}
+
+static int open_env(struct store *s, const char *dir, size_t map_size)
+{
+        int rc = mdb_env_create(&s->env);
+        if (rc)
+                return lmdb_failed(rc, "create");
+        mdb_env_set_userctx(s->env, s);
+        mdb_env_set_assert(s->env, on_assert);
+        mdb_env_set_mapsize(s->env, map_size);
+        rc = enter_open(s, dir);
+        if (rc)
+                return lmdb_failed(rc, "open");
+        int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
+        if (dir_fd >= 0) {
+                close_on_exec(dir_fd, DATA);
+                close_on_exec(dir_fd, LOCK);
+                close(dir_fd);
+        }
+        struct stat st;
+        if (mdb_env_get_fd(s->env, &fd) || fstat(fd, &st))
+                return failed(STORE_SYSTEM, "fstat of %s/%s: %s", dir, DATA, strerror(errno));
+        s->dev = st.st_dev;
+        s->ino = st.st_ino;
+        MDB_txn *txn;
+        rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+        if (!rc) {
+                rc = mdb_dbi_open(txn, NULL, 0, &s->dbi); /* the unnamed one; also sets its order of keys */
+                mdb_txn_abort(txn);
+        }
+        return rc ? lmdb_failed(rc, "open the database") : STORE_OK;
+}
+
+static void close_env(struct store *s)
+{
+        store_abort(s);
+        if (s->env && !s->asserted)
+                mdb_env_close(s->env);
+        s->env = NULL;
+        s->asserted = false;
+}
+
+/* Explicit modes, whatever the umask. */
+static int set_modes(struct store *s, const char *dir, gid_t group)
+{
+        int fd, dir_fd;
+        if (mdb_env_get_fd(s->env, &fd))
+                return failed(STORE_SYSTEM, "no descriptor");
+        if (group != (gid_t)-1 && fchown(fd, (uid_t)-1, group))
+                return failed(STORE_SYSTEM, "group %u for %s/%s: %s", group, dir, DATA, strerror(errno));
+        if (fchmod(fd, 0640))
+                return failed(STORE_SYSTEM, "fchmod of %s/%s: %s", dir, DATA, strerror(errno));
+        dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int rc = dir_fd < 0 ? -1 : fchmodat(dir_fd, LOCK, 0600, 0);
+        if (dir_fd >= 0)
+                close(dir_fd);
+        return rc ? failed(STORE_SYSTEM, "chmod of %s/%s: %s", dir, LOCK, strerror(errno)) : STORE_OK;
+}
+
+/* ---- a new store ---- */
+
+static int clear_new(int dir_fd)
+{
+        unlinkat(dir_fd, NEW "/" DATA, 0);
+        unlinkat(dir_fd, NEW "/" LOCK, 0);
+        if (unlinkat(dir_fd, NEW, AT_REMOVEDIR) && errno == ENOTDIR)
+                unlinkat(dir_fd, NEW, 0);
+        if (mkdirat(dir_fd, NEW, 0700))
+                return failed(STORE_SYSTEM, "mkdir " NEW ": %s", strerror(errno));
+        return STORE_OK;
+}
+
+/* Live by its state, but without a heartbeat: no stub trusts it before the caller's first one. */
+static int put_first_header(struct store *s, const struct store_want *want, uint64_t cursor)
+{
+        struct pnr_header h = {.magic = PNR_MAGIC,
+                               .layout = PNR_LAYOUT,
+                               .oldest_reader = PNR_OLDEST_READER,
+                               .file_ino = s->ino,
+                               .state = PNR_LIVE,
+                               .stale_after_ms = want->stale_after_ms,
+                               .stale_limit_ms = want->stale_limit_ms,
+                               .cursor = cursor};
+        memcpy(h.boot_id, want->boot_id, sizeof h.boot_id);
+        randombytes_buf(s->seed, sizeof s->seed);
+        memcpy(h.seed, s->seed, sizeof h.seed);
+        do
+                randombytes_buf(&h.epoch, sizeof h.epoch);
+        while (h.epoch == 0);
+        int rc = store_begin(s);
+        if (rc == STORE_OK)
+                rc = put(s, PNR_KEY_HEADER, &h, sizeof h);
+        if (rc == STORE_OK)
+                return store_commit(s);
+        store_abort(s);
+        return rc;
+}
+
+static int make_new(struct store *s, const struct store_want *want, uint64_t cursor)
+{
+        char dir[PATH_MAX];
+        size_t size = store_map_size(want->max_pins);
+        if (snprintf(dir, sizeof dir, "%s/" NEW, want->dir) >= (int)sizeof dir)
+                return failed(STORE_SYSTEM, "path too long");
+        int rc = clear_new(s->dir_fd), fd;
+        if (rc == STORE_OK)
+                rc = open_env(s, dir, size);
+        if (rc != STORE_OK)
+                return rc;
+        if (mdb_env_get_fd(s->env, &fd))
+                return failed(STORE_SYSTEM, "no descriptor");
+        int no_room;
+        while ((no_room = posix_fallocate(fd, 0, (off_t)size)) == EINTR)
+                ;
+        if (no_room)
+                return failed(STORE_SYSTEM, "%zu bytes for %s/" DATA ": %s", size, want->dir,
+                              strerror(no_room));
+        rc = set_modes(s, dir, want->group);
+        return rc == STORE_OK ? put_first_header(s, want, cursor) : rc;
+}
+
+/* The file in want->dir, which is whole, live and of this layout, is marked as done with.  The lock file that
+ * belongs to it may be held by a store that broke in this process, so it is made anew. */
+static bool retire_old(const struct store_want *want, const struct survey *old, int dir_fd)
+{
+        struct store *s = calloc(1, sizeof *s);
+        if (!s)
+                return false;
+        s->dir_fd = -1;
+        unlinkat(dir_fd, LOCK, 0);
+        bool ok = open_env(s, want->dir, old->map_bytes) == STORE_OK && s->ino == old->st.st_ino &&
+                  store_retire(s) == STORE_OK;
+        close_env(s);
+        free(s);
+        return ok;
+}
+
+static int put_in_place(struct store *s)
+{
+        if (renameat(s->dir_fd, NEW "/" DATA, s->dir_fd, DATA) ||
+            renameat(s->dir_fd, NEW "/" LOCK, s->dir_fd, LOCK))
+                return failed(STORE_SYSTEM, "rename: %s", strerror(errno));
+        unlinkat(s->dir_fd, NEW, AT_REMOVEDIR);
+        return STORE_OK;
+}
+
+/* ---- open and close ---- */
+
+static int reuse(struct store *s, const struct store_want *want, const struct survey *old)
+{
+        int rc = open_env(s, want->dir, old->map_bytes);
+        if (rc == STORE_OK && s->ino != old->st.st_ino)
+                rc = failed(STORE_SYSTEM, "%s/" DATA " changed while it was opened", want->dir);
+        if (rc == STORE_OK)
+                rc = set_modes(s, want->dir, want->group);
+        if (rc != STORE_OK) {
+                close_env(s);
+                return rc;
+        }
+        memcpy(s->seed, old->header.seed, sizeof s->seed);
+        s->tally = (struct tally){.pins = old->pins, .pages = old->pin_pages};
+        return STORE_OK;
+}
+
+static int open_any(struct store *s, const struct store_want *want, struct store_found *found)
+{
+        struct survey old;
+        survey_file(&old, s->dir_fd, DATA, want->boot_id, found);
+        if (!survey_reusable(&old, store_map_size(want->max_pins)))
+                memcpy(found->why_new, old.why, sizeof found->why_new);
+        else if (want->fresh)
+                snprintf(found->why_new, sizeof found->why_new, "a new one was asked for");
+        else if (reuse(s, want, &old) == STORE_OK) {
+                found->reused = true;
+                return STORE_OK;
+        } else
+                snprintf(found->why_new, sizeof found->why_new, "%.150s", error_text);
+
+        int rc = make_new(s, want, found->cursor);
+        if (rc != STORE_OK)
+                return rc;
+        found->old_retired = old.refused || (old.whole && retire_old(want, &old, s->dir_fd));
+        return put_in_place(s);
+}
+
+int store_open(struct store **ret, const struct store_want *want, struct store_found *found)
+{
+        *ret = NULL;
+        memset(found, 0, sizeof *found);
+        if (sysconf(_SC_PAGESIZE) != PNR_PAGE_SIZE)
+                return failed(STORE_SYSTEM, "pages of %ld bytes: the store needs %d", sysconf(_SC_PAGESIZE),
+                              PNR_PAGE_SIZE);
+        struct store *s = calloc(1, sizeof *s);
+        if (!s)
+                return failed(STORE_SYSTEM, "out of memory");
+        s->max_pins = want->max_pins;
+        s->dir_fd = open(want->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int rc = s->dir_fd < 0 ? failed(STORE_SYSTEM, "%s: %s", want->dir, strerror(errno))
+                               : open_any(s, want, found);
+        if (rc != STORE_OK) {
+                free(found->cluster);
+                found->cluster = NULL;
+                found->n_clusters = 0;
+                store_close(&s);
+                return rc;
+        }
+        *ret = s;
+        return STORE_OK;
+}
+
+void store_close(struct store **store)
+{
+        struct store *s = *store;
+        *store = NULL;
+        if (!s)
+                return;
+        close_env(s);
+        if (s->dir_fd >= 0)
+                close(s->dir_fd);
+        free(s);
+}
+
+int store_retire(struct store *s)
+{
+        struct pnr_header h;
+        store_abort(s);
+        int rc = store_begin(s);
+        if (rc != STORE_OK)
+                return rc;
+        rc = get_header(s, &h);
+        h.state = PNR_RETIRED;
+        if (rc == STORE_OK)
+                rc = put(s, PNR_KEY_HEADER, &h, sizeof h);
+        if (rc == STORE_OK)
+                return store_commit(s);
+        store_abort(s);
+        return rc;
+}
+
+bool store_is_linked(const struct store *s)
+{
+        struct stat st;
+        return !fstatat(s->dir_fd, DATA, &st, AT_SYMLINK_NOFOLLOW) && st.st_dev == s->dev &&
+               st.st_ino == s->ino;
+}
+
+const uint8_t *store_seed(const struct store *s) { return s->seed; }
+uint64_t store_ino(const struct store *s) { return s->ino; }
+
+static uint64_t bytes_of(MDB_txn *txn, MDB_dbi dbi)
+{
+        MDB_stat st;
+        if (mdb_stat(txn, dbi, &st))
+                return 0;
+        return (st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages) * PNR_PAGE_SIZE;
+}
+
+void store_count(struct store *s, struct store_count *ret)
+{
+        MDB_envinfo info;
+        *ret = (struct store_count){.pins = s->tally.pins, .pin_pages = s->tally.pages};
+        if (pages_begin_read(s) != STORE_OK)
+                return;
+        ret->used_bytes = 2 * PNR_PAGE_SIZE + bytes_of(s->txn, 0) + bytes_of(s->txn, s->dbi);
+        pages_end_read(s);
+        mdb_env_info(s->env, &info);
+        ret->map_bytes = info.me_mapsize;
+        ret->transactions = info.me_last_txnid;
+}

@@ -1,0 +1,198 @@
+/* survey.c -- what a store file that was found holds, and whether it can be trusted.
+ * Reads through daemon/image.h alone; changes nothing. */
+#include "daemon/survey.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/image.h"
+#include "daemon/pin.h"
+#include "proto/wire.h"
+
+struct visit {
+        struct survey *survey;
+        struct store_found *found;
+        const uint8_t *boot_id;
+        bool has_header;
+        uint64_t next_page; /* key of the pin page that is due; 0: none, or all seen */
+};
+
+static bool odd(struct survey *survey, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool odd(struct survey *survey, const char *format, ...)
+{
+        va_list args;
+        va_start(args, format);
+        vsnprintf(survey->why, sizeof survey->why, format, args);
+        va_end(args);
+        return false;
+}
+
+static bool visit_header(struct visit *v, const void *value, size_t size)
+{
+        struct survey *survey = v->survey;
+        struct pnr_header *h = &survey->header;
+        if (size != sizeof *h)
+                return odd(survey, "header of %zu bytes", size);
+        memcpy(h, value, sizeof *h);
+        if (h->magic != PNR_MAGIC)
+                return odd(survey, "not a store of pinrouted");
+        if (h->layout != PNR_LAYOUT)
+                return odd(survey, "layout %u, this daemon writes %u", h->layout, PNR_LAYOUT);
+        survey->copied = h->file_ino != survey->st.st_ino;
+        survey->retired = h->state == PNR_RETIRED;
+        bool other_boot = memcmp(h->boot_id, v->boot_id, sizeof h->boot_id) != 0;
+        survey->refused = survey->copied || survey->retired || other_boot;
+        if (other_boot)
+                return odd(survey, "of another boot");
+        if ((h->state != PNR_LIVE && h->state != PNR_RETIRED) || h->n_clusters > PNR_CLUSTERS_MAX)
+                return odd(survey, "header is damaged");
+        v->found->cursor = h->cursor;
+        v->has_header = true;
+        return true;
+}
+
+static void saw_generation(struct visit *v, uint64_t generation)
+{
+        if (v->found->max_generation < generation)
+                v->found->max_generation = generation;
+}
+
+static bool cluster_valid(const struct pnr_cluster *c)
+{
+        if (!pnr_name_valid(c->name) || c->n_nodes > PNR_NODES_MAX || c->n_schedule > PNR_SCHEDULE_MAX ||
+            (c->primary >= c->n_nodes && c->primary != PNR_NO_NODE))
+                return false;
+        for (unsigned i = 0; i < c->n_schedule; i++)
+                if (c->schedule[i] >= c->n_nodes)
+                        return false;
+        for (unsigned i = 0; i < c->n_nodes; i++)
+                if (!pnr_name_valid(c->node[i].name))
+                        return false;
+        return true;
+}
+
+static bool visit_cluster(struct visit *v, unsigned number, const void *value, size_t size)
+{
+        const struct pnr_cluster *c = value;
+        struct store_found *found = v->found;
+        if (size != sizeof *c || number != found->n_clusters || number >= v->survey->header.n_clusters ||
+            !cluster_valid(c))
+                return odd(v->survey, "record of cluster %u is damaged", number);
+        found->cluster[found->n_clusters++] = *c;
+        saw_generation(v, c->open_generation);
+        saw_generation(v, c->floor_generation);
+        return true;
+}
+
+static bool visit_pins(struct visit *v, uint64_t key, const void *value, size_t size)
+{
+        const struct pnr_pins *page = value;
+        uint64_t due = v->survey->pin_pages ? v->next_page : PNR_KEY_PINS;
+        if (size != sizeof *page || key != due || !pin_page_valid(page, key))
+                return odd(v->survey, "page of pins %#llx is damaged", (unsigned long long)key);
+        v->next_page = key + pin_width(page->bits);
+        v->survey->pin_pages++;
+        v->survey->pins += page->used;
+        for (unsigned i = 0; i < PNR_SLOTS; i++) {
+                if (!page->tag[i])
+                        continue;
+                const struct pnr_pin *pin = &page->pin[i];
+                struct mono *until = &v->found->live_until[pnr_ident_cluster(pin->ident)];
+                *until = mono_later(*until, (struct mono){pin->until_ms});
+                saw_generation(v, pin->generation);
+        }
+        return true;
+}
+
+static bool visit_record(void *arg, uint64_t key, const void *value, size_t size)
+{
+        struct visit *v = arg;
+        if (key == PNR_KEY_HEADER)
+                return visit_header(v, value, size);
+        if (!v->has_header)
+                return odd(v->survey, "no header");
+        if (key >= PNR_KEY_PINS)
+                return visit_pins(v, key, value, size);
+        if (key >= PNR_KEY_CLUSTER(0) && key < PNR_KEY_CLUSTER(PNR_CLUSTERS_MAX))
+                return visit_cluster(v, (unsigned)(key - PNR_KEY_CLUSTER(0)), value, size);
+        if (key >= PNR_KEY_ENDPOINT(0, 0) && key < PNR_KEY_ENDPOINT(PNR_CLUSTERS_MAX, 0) &&
+            size == sizeof(struct pnr_endpoint) && memchr(value, 0, size))
+                return true;
+        if (key >= PNR_KEY_ADMIN(0, 0) && key < PNR_KEY_ADMIN(PNR_CLUSTERS_MAX, 0) && size == 1) {
+                uint64_t i = key - PNR_KEY_ADMIN(0, 0);
+                v->found->admin[i / PNR_NODES_MAX][i % PNR_NODES_MAX] = *(const uint8_t *)value;
+                return true;
+        }
+        return odd(v->survey, "record %#llx is damaged", (unsigned long long)key);
+}
+
+static bool survey_records(struct survey *survey, int fd, const uint8_t boot_id[16],
+                           struct store_found *found)
+{
+        struct image image;
+        struct visit v = {.survey = survey, .found = found, .boot_id = boot_id};
+        if (!image_open(&image, fd))
+                return odd(survey, "%s", image.why);
+        survey->map_bytes = image.map_bytes;
+        if (!image_walk(&image, visit_record, &v))
+                return survey->why[0] ? false : odd(survey, "%s", image.why);
+        if (!v.has_header)
+                return odd(survey, "no header");
+        if (found->n_clusters != survey->header.n_clusters)
+                return odd(survey, "%u records of %u clusters", found->n_clusters, survey->header.n_clusters);
+        if (v.next_page)
+                return odd(survey, "pages of pins are missing");
+        return true;
+}
+
+static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[16], struct store_found *found)
+{
+        if (fstat(fd, &ret->st))
+                return odd(ret, "fstat: %s", strerror(errno));
+        if (!S_ISREG(ret->st.st_mode))
+                return odd(ret, "not a regular file");
+        if (ret->st.st_uid != geteuid())
+                return odd(ret, "belongs to user %u", ret->st.st_uid);
+        struct store_found read = {.cluster = calloc(PNR_CLUSTERS_MAX, sizeof *read.cluster)};
+        if (!read.cluster)
+                return odd(ret, "out of memory");
+        if (!survey_records(ret, fd, boot_id, &read)) {
+                free(read.cluster);
+                return false;
+        }
+        *found = read;
+        return true;
+}
+
+void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t boot_id[16],
+                 struct store_found *found)
+{
+        memset(ret, 0, sizeof *ret);
+        int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0) {
+                ret->refused = errno == ENOENT;
+                odd(ret, "%s", errno == ENOENT ? "no file" : strerror(errno));
+                return;
+        }
+        ret->whole = survey_open_file(ret, fd, boot_id, found);
+        close(fd);
+}
+
+bool survey_reusable(struct survey *survey, uint64_t map_bytes)
+{
+        if (!survey->whole)
+                return false;
+        if (survey->copied)
+                return odd(survey, "a copy of another file");
+        if (survey->retired)
+                return odd(survey, "retired");
+        if (survey->map_bytes != map_bytes || (uint64_t)survey->st.st_size != map_bytes)
+                return odd(survey, "made for another max_pins: %llu bytes, not %llu",
+                           (unsigned long long)survey->map_bytes, (unsigned long long)map_bytes);
+        return true;
+}
