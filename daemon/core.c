@@ -91,8 +91,8 @@ static void configure_cluster(struct core *core, const struct cluster_conf *conf
         struct mono live_until = c->live_until;
         cluster_init(c, conf, c->number, now);
         fence_remember(&c->fence, earlier);
+        fence_open_next(&c->fence);
         c->live_until = live_until;
-        cluster_stood_still(c, now, "cluster configured");
 }
 
 void core_configure(struct core *core, const struct conf *conf, struct mono now)

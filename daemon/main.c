@@ -220,9 +220,9 @@ static void loop(void)
 {
         while (!d.stop) {
                 struct mono now = clock_mono();
+                child_turn(&d.child, now);
                 core_turn(&d.core, d.conns.item, d.conns.n_batch, ask, NULL, now);
                 conns_reply(&d.conns);
-                child_turn(&d.child, now);
                 d.core.stats.prober_starts = d.child.starts;
                 mind_silence(now);
                 arm_tick(now);
