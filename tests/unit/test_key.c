@@ -1,0 +1,126 @@
+/* test_key.c -- golden hashes and offsets: on every host and in every store the same key has the same place.
+ * The hashes were checked against a second SipHash-2-4-128, written from the paper. */
+#include "proto/key.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint8_t seed[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+Test(key, stage_one_is_for_life)
+{
+        char longest[PNR_KEY_MAX];
+        memset(longest, 'k', sizeof longest);
+        const struct {
+                const char *key;
+                size_t len;
+                uint64_t w[2];
+        } golden[] = {
+            {"a", 1, {0x1ac511bb2780c5e8ull, 0x368224965896b9adull}},
+            {"session-1", 9, {0x3c8ad81bcfbb2b34ull, 0xee1b028cf17ae436ull}},
+            {"\0", 1, {0x58a27b59c85a007bull, 0x5d508a099456c65aull}},
+            {longest, sizeof longest, {0x8d750e3c85fef25dull, 0x212181677936e1caull}},
+        };
+        for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+                struct pnr_key k = pnr_key_of(golden[i].key, golden[i].len);
+                cr_expect(memcmp(k.w, golden[i].w, sizeof k.w) == 0, "0x%016lxull, 0x%016lxull", k.w[0],
+                          k.w[1]);
+        }
+}
+
+Test(key, stage_two_is_for_life)
+{
+        const struct {
+                unsigned cluster;
+                struct pnr_slot slot;
+        } golden[] = {
+            {0, {0xfb3a2db775c53070ull, 0xf6745b6eeb8a0000ull, 0xbf1c87cfu}},
+            {63, {0xfb3a2db775c53070ull, 0xf6745b6eeb8a003full, 0xbf1c87cfu}},
+        };
+        for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+                struct pnr_slot s = pnr_slot_of(pnr_key_of("session-1", 9), golden[i].cluster, seed);
+                cr_expect(s.place == golden[i].slot.place && s.ident == golden[i].slot.ident &&
+                              s.tag == golden[i].slot.tag,
+                          "0x%016lxull, 0x%016lxull, 0x%08xu", s.place, s.ident, s.tag);
+        }
+}
+
+Test(key, a_pin_tells_its_page_to_47_bits_and_its_cluster)
+{
+        for (uint64_t i = 0; i < 100000; i++) {
+                struct pnr_slot s =
+                    pnr_slot_of(pnr_key_of(&i, sizeof i), (unsigned)(i % PNR_CLUSTERS_MAX), seed);
+                cr_assert(s.place >= PNR_KEY_PINS && s.tag != 0);
+                cr_assert_eq(pnr_ident_place(s.ident) >> 15, s.place >> 15);
+                cr_assert_eq(pnr_ident_cluster(s.ident), i % PNR_CLUSTERS_MAX);
+        }
+}
+
+Test(key, homes_ascend_with_tags_and_leave_a_run_out)
+{
+        cr_expect_eq(pnr_tag_home(1), 0);
+        cr_expect_eq(pnr_tag_home(UINT32_MAX), PNR_SLOTS - PNR_SLOTS / 16 - 1);
+        for (uint64_t t = 1 << 16; t <= UINT32_MAX; t += 1 << 16)
+                cr_assert(pnr_tag_home((uint32_t)t) >= pnr_tag_home((uint32_t)t - (1 << 16) + 1));
+}
+
+#define AT(type, field, offset)                                                                              \
+        {                                                                                                    \
+#type "." #field, offsetof(struct type, field), offset                                       \
+        }
+
+static const struct {
+        const char *field;
+        size_t is, was;
+} layout_1[] = {
+    AT(pnr_header, magic, 0),
+    AT(pnr_header, layout, 8),
+    AT(pnr_header, oldest_reader, 12),
+    AT(pnr_header, epoch, 16),
+    AT(pnr_header, boot_id, 24),
+    AT(pnr_header, seed, 40),
+    AT(pnr_header, file_ino, 56),
+    AT(pnr_header, heartbeat_ms, 64),
+    AT(pnr_header, state, 72),
+    AT(pnr_header, n_clusters, 76),
+    AT(pnr_header, stale_after_ms, 80),
+    AT(pnr_header, stale_limit_ms, 84),
+    AT(pnr_header, cursor, 88),
+    AT(pnr_cluster, name, 0),
+    AT(pnr_cluster, open_generation, 64),
+    AT(pnr_cluster, floor_generation, 72),
+    AT(pnr_cluster, floor_until_ms, 80),
+    AT(pnr_cluster, flags, 88),
+    AT(pnr_cluster, trust_ms, 92),
+    AT(pnr_cluster, pin_ms, 96),
+    AT(pnr_cluster, max_pin_ms, 100),
+    AT(pnr_cluster, n_nodes, 104),
+    AT(pnr_cluster, n_schedule, 106),
+    AT(pnr_cluster, primary, 108),
+    AT(pnr_cluster, scheduled, 112),
+    AT(pnr_cluster, schedule, 120),
+    AT(pnr_cluster, node, 632),
+    AT(pnr_node, name, 0),
+    AT(pnr_node, caught_up, 64),
+    AT(pnr_node, stamp_ms, 72),
+    AT(pnr_pins, tag, 0),
+    AT(pnr_pins, bits, 368),
+    AT(pnr_pins, used, 372),
+    AT(pnr_pins, pin, 376),
+    AT(pnr_pin, ident, 0),
+    AT(pnr_pin, generation, 8),
+    AT(pnr_pin, until_ms, 16),
+    AT(pnr_pin, hold_ms, 24),
+    AT(pnr_pin, stamp_ms, 32),
+};
+
+Test(key, the_stores_records_lie_as_layout_1_says)
+{
+        cr_expect_eq(PNR_LAYOUT, 1, "a new layout has offsets of its own: add them here, keep these");
+        for (size_t i = 0; i < sizeof layout_1 / sizeof *layout_1; i++)
+                cr_expect_eq(layout_1[i].is, layout_1[i].was, "%s", layout_1[i].field);
+        cr_expect_eq(PNR_KEY_CLUSTER(63), 0x13f);
+        cr_expect_eq(PNR_KEY_ENDPOINT(63, 31), 0x107ff);
+        cr_expect_eq(PNR_KEY_ADMIN(63, 31), 0x207ff);
+}
