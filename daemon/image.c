@@ -259,7 +259,7 @@ static bool visit_page(struct walk *w, uint64_t number, unsigned level, uint64_t
                         return wrong(w->image, "page %llu: size of a key", (unsigned long long)number);
                 key = unnamed ? from : key_of(w, &node);
                 uint64_t after = i + 1 < n ? key_of(w, &next) : to;
-                if (key < from || key > to || after > to || (i + 1 < n && after <= key))
+                if (key < from || key > to || (i + 1 < n && after <= key))
                         return wrong(w->image, "page %llu: order of keys", (unsigned long long)number);
                 uint64_t last = i + 1 < n ? after - 1 : to;
                 uint64_t child = node.low | (uint64_t)node.high << 16 | (uint64_t)node.flags << 32;

@@ -5,10 +5,10 @@
 
 #include "daemon/store.h"
 
-/* Undone when the transaction is aborted. */
 struct tally {
-        uint64_t pins, pages;
-        uint64_t sweep_at; /* where the sweep goes on; 0: at the first page */
+        uint64_t pins, pages; /* undone when the transaction is aborted */
+        uint64_t sweep_at;    /* where the sweep goes on; 0: at the first page.  Not undone: a full table is
+                               * aborted each time, and the search for room has to get on nevertheless */
 };
 struct tally *pages_tally(struct store *s);
 uint64_t pages_max_pins(const struct store *s);

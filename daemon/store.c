@@ -33,7 +33,7 @@ struct store {
         bool entered;  /* inside liblmdb, with assert_jump set */
         bool asserted; /* liblmdb found itself wrong: this env is not entered again, and never closed */
         jmp_buf assert_jump;
-        int dir_fd;
+        int dir_fd, fd; /* fd: liblmdb's, of data.mdb */
         dev_t dev;
         ino_t ino;
         uint8_t seed[16];
@@ -147,6 +147,12 @@ static int enter_drop(struct store *s)
 
 /* ---- transactions ---- */
 
+static void undo_tally(struct store *s)
+{
+        s->tally.pins = s->before.pins;
+        s->tally.pages = s->before.pages;
+}
+
 int store_begin(struct store *s)
 {
         MUST(!s->txn);
@@ -165,7 +171,7 @@ int store_commit(struct store *s)
         int rc = enter_commit(s);
         s->txn = NULL;
         if (rc) {
-                s->tally = s->before;
+                undo_tally(s);
                 return lmdb_failed(rc, "commit");
         }
         return STORE_OK;
@@ -176,7 +182,7 @@ void store_abort(struct store *s)
         if (s->txn && !s->asserted)
                 mdb_txn_abort(s->txn);
         if (s->txn && !s->reading)
-                s->tally = s->before;
+                undo_tally(s);
         s->txn = NULL;
 }
 
@@ -335,29 +341,42 @@ static void close_on_exec(int dir_fd, const char *name)
                 closedir(fds);
 }
 
-static int open_env(struct store *s, const char *dir, size_t map_size)
+/* Where an environment lies in the directory of the store. */
+struct place {
+        const char *below, *data, *lock;
+};
+static const struct place in_place = {"", DATA, LOCK}, in_making = {"/" NEW, NEW "/" DATA, NEW "/" LOCK};
+
+static int open_files(struct store *s, const char *dir, const struct place *place, size_t map_size)
 {
+        char path[PATH_MAX];
+        struct stat st;
+        if (snprintf(path, sizeof path, "%s%s", dir, place->below) >= (int)sizeof path)
+                return failed(STORE_SYSTEM, "path too long");
         int rc = mdb_env_create(&s->env);
         if (rc)
                 return lmdb_failed(rc, "create");
         mdb_env_set_userctx(s->env, s);
         mdb_env_set_assert(s->env, on_assert);
         mdb_env_set_mapsize(s->env, map_size);
-        rc = enter_open(s, dir);
+        rc = enter_open(s, path);
         if (rc)
                 return lmdb_failed(rc, "open");
-        int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
-        if (dir_fd >= 0) {
-                close_on_exec(dir_fd, DATA);
-                close_on_exec(dir_fd, LOCK);
-                close(dir_fd);
-        }
-        struct stat st;
-        if (mdb_env_get_fd(s->env, &fd) || fstat(fd, &st))
-                return failed(STORE_SYSTEM, "fstat of %s/%s: %s", dir, DATA, strerror(errno));
+        close_on_exec(s->dir_fd, place->data);
+        close_on_exec(s->dir_fd, place->lock);
+        if (mdb_env_get_fd(s->env, &s->fd) || fstat(s->fd, &st))
+                return failed(STORE_SYSTEM, "fstat of %s/%s: %s", dir, place->data, strerror(errno));
         s->dev = st.st_dev;
         s->ino = st.st_ino;
+        return STORE_OK;
+}
+
+static int open_env(struct store *s, const char *dir, const struct place *place, size_t map_size)
+{
         MDB_txn *txn;
+        int rc = open_files(s, dir, place, map_size);
+        if (rc != STORE_OK)
+                return rc;
         rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
         if (!rc) {
                 rc = mdb_dbi_open(txn, NULL, 0, &s->dbi); /* the unnamed one; also sets its order of keys */
@@ -376,20 +395,13 @@ static void close_env(struct store *s)
 }
 
 /* Explicit modes, whatever the umask. */
-static int set_modes(struct store *s, const char *dir, gid_t group)
+static int set_modes(struct store *s, const struct place *place, gid_t group)
 {
-        int fd, dir_fd;
-        if (mdb_env_get_fd(s->env, &fd))
-                return failed(STORE_SYSTEM, "no descriptor");
-        if (group != (gid_t)-1 && fchown(fd, (uid_t)-1, group))
-                return failed(STORE_SYSTEM, "group %u for %s/%s: %s", group, dir, DATA, strerror(errno));
-        if (fchmod(fd, 0640))
-                return failed(STORE_SYSTEM, "fchmod of %s/%s: %s", dir, DATA, strerror(errno));
-        dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        int rc = dir_fd < 0 ? -1 : fchmodat(dir_fd, LOCK, 0600, 0);
-        if (dir_fd >= 0)
-                close(dir_fd);
-        return rc ? failed(STORE_SYSTEM, "chmod of %s/%s: %s", dir, LOCK, strerror(errno)) : STORE_OK;
+        if (group != (gid_t)-1 && fchown(s->fd, (uid_t)-1, group))
+                return failed(STORE_SYSTEM, "group %u for %s: %s", group, place->data, strerror(errno));
+        if (fchmod(s->fd, 0640) || fchmodat(s->dir_fd, place->lock, 0600, 0))
+                return failed(STORE_SYSTEM, "chmod of %s: %s", place->data, strerror(errno));
+        return STORE_OK;
 }
 
 /* ---- a new store ---- */
@@ -433,24 +445,18 @@ static int put_first_header(struct store *s, const struct store_want *want, uint
 
 static int make_new(struct store *s, const struct store_want *want, uint64_t cursor)
 {
-        char dir[PATH_MAX];
         size_t size = store_map_size(want->max_pins);
-        if (snprintf(dir, sizeof dir, "%s/" NEW, want->dir) >= (int)sizeof dir)
-                return failed(STORE_SYSTEM, "path too long");
-        int rc = clear_new(s->dir_fd), fd;
+        int no_room, rc = clear_new(s->dir_fd);
         if (rc == STORE_OK)
-                rc = open_env(s, dir, size);
+                rc = open_env(s, want->dir, &in_making, size);
         if (rc != STORE_OK)
                 return rc;
-        if (mdb_env_get_fd(s->env, &fd))
-                return failed(STORE_SYSTEM, "no descriptor");
-        int no_room;
-        while ((no_room = posix_fallocate(fd, 0, (off_t)size)) == EINTR)
+        while ((no_room = posix_fallocate(s->fd, 0, (off_t)size)) == EINTR)
                 ;
         if (no_room)
                 return failed(STORE_SYSTEM, "%zu bytes for %s/" DATA ": %s", size, want->dir,
                               strerror(no_room));
-        rc = set_modes(s, dir, want->group);
+        rc = set_modes(s, &in_making, want->group);
         return rc == STORE_OK ? put_first_header(s, want, cursor) : rc;
 }
 
@@ -461,9 +467,9 @@ static bool retire_old(const struct store_want *want, const struct survey *old, 
         struct store *s = calloc(1, sizeof *s);
         if (!s)
                 return false;
-        s->dir_fd = -1;
+        s->dir_fd = dir_fd;
         unlinkat(dir_fd, LOCK, 0);
-        bool ok = open_env(s, want->dir, old->map_bytes) == STORE_OK && s->ino == old->st.st_ino &&
+        bool ok = open_env(s, want->dir, &in_place, old->map_bytes) == STORE_OK && s->ino == old->st.st_ino &&
                   store_retire(s) == STORE_OK;
         close_env(s);
         free(s);
@@ -472,8 +478,8 @@ static bool retire_old(const struct store_want *want, const struct survey *old, 
 
 static int put_in_place(struct store *s)
 {
-        if (renameat(s->dir_fd, NEW "/" DATA, s->dir_fd, DATA) ||
-            renameat(s->dir_fd, NEW "/" LOCK, s->dir_fd, LOCK))
+        if (renameat(s->dir_fd, in_making.data, s->dir_fd, DATA) ||
+            renameat(s->dir_fd, in_making.lock, s->dir_fd, LOCK))
                 return failed(STORE_SYSTEM, "rename: %s", strerror(errno));
         unlinkat(s->dir_fd, NEW, AT_REMOVEDIR);
         return STORE_OK;
@@ -483,11 +489,11 @@ static int put_in_place(struct store *s)
 
 static int reuse(struct store *s, const struct store_want *want, const struct survey *old)
 {
-        int rc = open_env(s, want->dir, old->map_bytes);
+        int rc = open_env(s, want->dir, &in_place, old->map_bytes);
         if (rc == STORE_OK && s->ino != old->st.st_ino)
                 rc = failed(STORE_SYSTEM, "%s/" DATA " changed while it was opened", want->dir);
         if (rc == STORE_OK)
-                rc = set_modes(s, want->dir, want->group);
+                rc = set_modes(s, &in_place, want->group);
         if (rc != STORE_OK) {
                 close_env(s);
                 return rc;

@@ -123,6 +123,7 @@ Test(store, a_replaced_store_is_retired_and_its_clusters_and_drains_are_handed_o
         cr_assert_neq(memcmp(seed, store_seed(s), sizeof seed), 0, "a seed belongs to one file");
         free(found.cluster);
         cr_assert(survey("aside").retired && !survey("data.mdb").retired);
+        cr_assert_eq(survey("data.mdb").header.cursor, 42);
         put_pins(s, 0, 100, 10, T0, 5000);
         store_close(&s);
         want.fresh = false;

@@ -179,6 +179,28 @@ Test(table, a_full_table_takes_known_keys_and_the_place_of_expired_ones_and_refu
         store_close(&s);
 }
 
+Test(table, a_full_table_looks_for_room_further_on_each_time_until_it_has_seen_every_page)
+{
+        struct store_want want = want_of(2000);
+        struct store *s = open_store(&want, NULL);
+        put_pins(s, 0, 1999, 100, T0, 9000);
+        put_pins(s, 1999, 1, 1, T0, 100);
+        struct pnr_pin pin = {.generation = 1, .until_ms = T0.ms + 9000};
+        unsigned tries = 0, rounds = (unsigned)count_of(s).pin_pages / 8 + 2;
+        int rc = STORE_FULL;
+        for (; rc == STORE_FULL; tries++) {
+                cr_assert_leq(tries, rounds);
+                MUST_OK(store_begin(s));
+                rc = store_merge_pin(s, slot_of(s, 5000, 0), &pin, mono_plus(T0, 100), NULL);
+                if (rc == STORE_FULL)
+                        store_abort(s);
+        }
+        MUST_OK(rc);
+        MUST_OK(store_commit(s));
+        cr_assert_eq(check_pages(s), 2000);
+        store_close(&s);
+}
+
 Test(table, a_pin_is_dropped_only_as_it_was_seen)
 {
         struct store_want want = want_of(1000);
@@ -212,6 +234,7 @@ Test(table, a_list_in_pieces_names_every_live_pin_once)
         uint64_t next = 0;
         do {
                 MUST_OK(store_list_pins(s, next, mono_plus(T0, 10), pin, tag, PNR_SLOTS + 20, &n, &next));
+                cr_assert_leq(n, PNR_SLOTS + 20);
                 for (unsigned i = 0; i < n; i++) {
                         uint64_t number = pin[i].generation - 1;
                         struct pnr_slot slot = slot_of(s, number, 0);
