@@ -1,0 +1,23 @@
+/* ctl.h -- what the parts of pinroutectl share: where to ask, how to answer, how to end. */
+#ifndef PINROUTECTL_H
+#define PINROUTECTL_H
+
+#include <stdbool.h>
+
+/* Exit statuses: scripts depend on them. */
+enum ctl_exit {
+        CTL_OK = 0,
+        CTL_ERROR = 1,    /* the daemon cannot be reached, or refuses */
+        CTL_USAGE = 2,    /* the command line is wrong: nothing was asked */
+        CTL_DEGRADED = 3, /* status only: it works, but not as configured */
+};
+
+struct ctl {
+        const char *dir; /* the daemon's */
+        bool json;       /* answer with JSON, for programs */
+};
+
+/* Says "pinroutectl: ..." on stderr and returns `status`. */
+enum ctl_exit ctl_fail(enum ctl_exit status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,26 @@
+/* ctl_call.h -- one request to the daemon's operator socket, one JSON document back.
+ *
+ * A request is a line of words, separated by one space; a byte that is not [A-Za-z0-9_.-] is written %XX.
+ * The answer ends where the stream ends: {"ok":true,...} or {"ok":false,"error":"a
+ * sentence","code":"E_NODE"}. */
+#ifndef PINROUTECTL_CALL_H
+#define PINROUTECTL_CALL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "client/ctl.h"
+
+#define CALL_TIMEOUT_MS 5000 /* of one call, connecting included */
+
+struct call_reply {
+        json_t *doc;
+        char *raw; /* the document as it came */
+};
+
+/* Asks with `words` (to NULL).  False: no answer or a refusal; it has been told on stderr (a refusal also as
+ * JSON on stdout, if that was asked for), and there is nothing to free. */
+bool call(const struct ctl *ctl, const char *const words[], struct call_reply *ret);
+void call_free(struct call_reply *reply);
+
+#endif

@@ -1,0 +1,13 @@
+/* ctl_command.h -- what pinroutectl can be told: one table for parser, help and tests. */
+#ifndef PINROUTECTL_COMMAND_H
+#define PINROUTECTL_COMMAND_H
+
+#include "client/ctl.h"
+
+/* words[0] is the command; n counts it too. */
+enum ctl_exit command_run(const struct ctl *ctl, const char *const words[], unsigned n);
+
+/* The list of commands, for --help. */
+void command_help(void);
+
+#endif

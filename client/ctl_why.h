@@ -1,0 +1,34 @@
+/* ctl_why.h -- what a worker would be told about a key now, and the facts behind it.
+ * Reads the store as libpinroute does, so it works with the daemon dead. */
+#ifndef PINROUTECTL_WHY_H
+#define PINROUTECTL_WHY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "client/choose.h"
+#include "client/ctl.h"
+#include "client/view.h"
+#include "proto/key.h"
+#include "proto/store.h"
+
+/* One question, and everything that decides it, copied out of one snapshot of the store. */
+struct why {
+        char dir[256];
+        char name[PNR_NAME_SIZE]; /* of the cluster */
+        struct pnr_key key;
+        int status; /* enum view_status; VIEW_UNUSABLE: no store, `trouble` says why */
+        const char *trouble;
+        struct facts facts; /* facts.cluster is &cluster */
+        struct pnr_cluster cluster;
+        struct choice choice;
+};
+
+void why_ask(struct why *w, const char *dir, const char name[PNR_NAME_SIZE], const void *key, size_t len);
+
+/* VIEW_OK and VIEW_UNUSABLE can be shown; VIEW_NO_CLUSTER is an error of the question. */
+void why_show(const struct why *w, FILE *to);
+void why_json(const struct why *w, FILE *to);
+
+#endif
