@@ -175,10 +175,11 @@ static PGresult *primary_query(struct node *n, const char *sql, int n_args, cons
 static PGresult *read_routed(struct visit *v, struct pinroute_scope *scope, const char *sql, const char *arg)
 {
         int64_t deadline = now_ms() + DATABASE_MS;
+        const char *key = v->new_person || opt.ignore_pins ? NULL : v->who; /* who is new cannot have written */
         struct node *n;
         PGresult *r;
         do {
-                pinroute_scope_begin(scope, pr, cluster, opt.ignore_pins ? NULL : v->who, WHO_LEN);
+                pinroute_scope_begin(scope, pr, cluster, key, WHO_LEN);
                 pinroute_scope_read(scope, &v->from);
                 n = node_find(v->from.node);
                 if (v->from.role == PINROUTE_PRIMARY)

@@ -10,6 +10,7 @@ Waits for events with a deadline, never for time; ends what it started, also whe
             eventually(lambda: worker.read("main", "alice").reason == "CAUGHT_UP", within=2)
 """
 import ctypes
+import http.client
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.parse
 
 SOURCE = os.environ.get("PINROUTE_SOURCE") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("PINROUTE_BUILD") or os.path.join(SOURCE, "build", "dev")
@@ -66,8 +68,9 @@ def _dies_with_us():
 
 
 def spawn(command, **options):
-    """A child process that is killed when the thread that started it ends, however that ends."""
-    return subprocess.Popen(command, preexec_fn=_dies_with_us, **options)
+    """A child process that is killed when the thread that started it ends, however that ends.
+    In a session of its own: a Ctrl-C is for us, and we end our children in order."""
+    return subprocess.Popen(command, preexec_fn=_dies_with_us, start_new_session=True, **options)
 
 
 class Cluster:
@@ -484,6 +487,88 @@ class Worker:
             assert status in (0, -signal.SIGKILL), f"a worker ended with {status}"
 
 
+class Server:
+    """The example prefork server, with the table that it needs: see client/examples/prefork_server.c."""
+
+    SCHEMA = """create table if not exists guestbook (id bigserial primary key, who text not null, text text not null,
+                at timestamptz not null default now());
+                grant all on guestbook to app; grant all on guestbook_id_seq to app"""
+
+    def __init__(self, cluster, daemon, *options, workers=4):
+        cluster.sql(0, self.SCHEMA)
+        self.workers = workers
+        self.log = tempfile.TemporaryFile(mode="w+", errors="replace")
+        self.process = spawn([os.path.join(BUILD, "prefork_server"), "--listen", "127.0.0.1:0", "--dir", daemon.dir,
+                              "--workers", str(workers), *options],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        said = self.process.stdout.readline()
+        if not said:
+            raise AssertionError(f"the server did not start: {self.said()}")
+        self.url = said.split()[-1]
+        self.address = self.url.split("/")[2]
+
+    def said(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def visitor(self):
+        return Visitor(self.address)
+
+    def close(self):
+        self.process.terminate()
+        status = self.process.wait(30)
+        self.process.stdout.close()
+        said = self.said()
+        self.log.close()
+        assert status == 0 and not SANITIZER_SAID.search(said), f"the server ended with {status}:\n{said}"
+
+
+class Visit:
+    """One answer of the server; what its X-Pinroute headers say, as worker, node, reason, fallback, recorded."""
+
+    def __init__(self, response, began, ended):
+        self.status = response.status
+        self.body = response.read()
+        self.headers = response.headers
+        self.began, self.ended = began, ended
+        self.seconds = ended - began
+        for name in ("worker", "node", "reason", "fallback", "recorded"):
+            setattr(self, name, self.headers.get(f"X-Pinroute-{name.capitalize()}", ""))
+        self.post = int(self.headers.get("X-Guestbook-Post", 0))
+        if self.headers.get_content_type() == "application/json":
+            said = json.loads(self.body)
+            self.seen, self.pin_left_ms = said["seen"], said["pin_left_ms"]
+
+
+class Visitor:
+    """A person with a browser: keeps the cookie by which the server knows them."""
+
+    def __init__(self, address):
+        self.address = address
+        self.cookie = None
+
+    def request(self, method, path, form=None):
+        headers = {"Cookie": self.cookie} if self.cookie else {}
+        connection = http.client.HTTPConnection(self.address, timeout=10)
+        began = time.monotonic()
+        connection.request(method, path, urllib.parse.urlencode(form) if form else None, headers)
+        visit = Visit(connection.getresponse(), began, time.monotonic())
+        connection.close()
+        given = visit.headers.get("Set-Cookie")
+        if given:
+            self.cookie = given.split(";")[0]
+        return visit
+
+    def look(self):
+        return self.request("GET", "/")
+
+    def sign(self, text):
+        return self.request("POST", "/post", {"text": text})
+
+    def sees(self, post):
+        return self.request("GET", f"/seen?id={post}")
+
+
 class Scenario(unittest.TestCase):
     """A TestCase that ends what it began, in reverse order."""
 
@@ -495,6 +580,9 @@ class Scenario(unittest.TestCase):
 
     def worker(self, where=None, opened=True):
         return self._ends(Worker(where, opened))
+
+    def server(self, cluster, daemon, *options, workers=4):
+        return self._ends(Server(cluster, daemon, *options, workers=workers))
 
     def _ends(self, thing):
         self.addCleanup(thing.close)
