@@ -175,7 +175,8 @@ static PGresult *primary_query(struct node *n, const char *sql, int n_args, cons
 static PGresult *read_routed(struct visit *v, struct pinroute_scope *scope, const char *sql, const char *arg)
 {
         int64_t deadline = now_ms() + DATABASE_MS;
-        const char *key = v->new_person || opt.ignore_pins ? NULL : v->who; /* who is new cannot have written */
+        const char *key =
+            v->new_person || opt.ignore_pins ? NULL : v->who; /* who is new cannot have written */
         struct node *n;
         PGresult *r;
         do {
