@@ -311,6 +311,30 @@ Test(walk, damaged_pages_are_walked_without_a_crash)
         free(keys);
 }
 
+Test(walk, a_value_that_claims_more_than_its_page_is_refused)
+{
+        uint64_t keys[] = {4, 6}; /* in the leaf, and on a page of its own */
+        change(keys, 2, true);
+        uint8_t *copy = copy_of(8);
+        struct walk w = {copy, 8};
+        struct walk_snap s;
+        struct walk_value v;
+        cr_assert(walk_snap(&w, &s));
+        for (unsigned i = 0; i < 2; i++) {
+                uint8_t *leaf = copy + s.root * PNR_PAGE_SIZE;
+                uint16_t offset, size;
+                memcpy(&offset, leaf + 16 + 2 * i, sizeof offset);
+                cr_assert_eq(walk_get(&w, &s, keys[i], &v), WALK_FOUND);
+                size = i == 0 ? (uint16_t)(PNR_PAGE_SIZE - offset - 16) : PNR_PAGE_VALUE;
+                memcpy(leaf + offset, &size, sizeof size);
+                cr_expect_eq(walk_get(&w, &s, keys[i], &v), WALK_FOUND, "as much as there is");
+                size++;
+                memcpy(leaf + offset, &size, sizeof size);
+                cr_expect_eq(walk_get(&w, &s, keys[i], &v), WALK_BAD, "one byte more");
+        }
+        munmap(copy, 9 * PNR_PAGE_SIZE);
+}
+
 Test(walk, a_tree_that_leads_into_itself_ends)
 {
         uint64_t *keys = random_keys(300);
