@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
@@ -21,7 +23,10 @@
 #include "daemon/resolve.h"
 
 #define MEMORY_MAX      (512ul << 20)
-#define ORDERS_PER_TURN 64 /* then the nodes' sockets have their turn */
+#define MEMORY_ROOM     (24ul << 20) /* beyond what is in use when a check begins */
+#define MEMORY_PER_NODE (2ul << 20)  /* a TLS connection with the system's root certificates needs about one \
+                                      */
+#define ORDERS_PER_TURN 64           /* then the nodes' sockets have their turn */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -45,6 +50,7 @@ static struct {
         struct event orders, room;
         char user[64];
         unsigned waiting;
+        unsigned n_nodes;
         struct seat seat[PROBER_NODES_MAX];
 } prober;
 
@@ -118,15 +124,45 @@ static void on_room(evutil_socket_t fd, short what, void *arg)
 
 /* Orders */
 
+/* libpq makes room for whatever length a server claims, and then reads in one call as long as more comes: 137
+ * MB were seen, and every other node waiting for it.  Without the room it gives up at once. */
+static void limit_memory(void)
+{
+        struct rlimit memory = {.rlim_max = MEMORY_MAX};
+        char pages[32] = "";
+
+        if (SANITIZED)
+                return;
+        int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || read(fd, pages, sizeof pages - 1) <= 0)
+                snprintf(pages, sizeof pages, "%lu", MEMORY_MAX);
+        if (fd >= 0)
+                close(fd);
+        size_t used = strtoul(pages, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+        size_t limit = used + MEMORY_ROOM + prober.n_nodes * MEMORY_PER_NODE;
+        memory.rlim_cur = limit < MEMORY_MAX ? limit : MEMORY_MAX;
+        setrlimit(RLIMIT_AS, &memory);
+}
+
+static void drop(uint32_t node)
+{
+        struct seat *s = &prober.seat[node];
+
+        if (s->probe)
+                prober.n_nodes--;
+        probe_close(&s->probe);
+        forget_result(s);
+}
+
 static void set(uint32_t node, const char *conninfo)
 {
         struct seat *s = &prober.seat[node];
 
         if (s->probe && strcmp(probe_conninfo(s->probe), conninfo) == 0)
                 return;
-        probe_close(&s->probe);
-        forget_result(s);
+        drop(node);
         s->probe = probe_open(&prober.host, node, conninfo);
+        prober.n_nodes++;
 }
 
 static void check(const struct prober_order *o)
@@ -134,6 +170,7 @@ static void check(const struct prober_order *o)
         struct prober_result r = {
             .kind = PROBER_FAILED, .node = o->node, .number = o->number, .text = "not defined"};
 
+        limit_memory();
         if (prober.seat[o->node].probe)
                 probe_check(prober.seat[o->node].probe, o->number, o->timeout_ms);
         else
@@ -150,10 +187,7 @@ static void obey(const struct prober_order *o)
                         end("an order with an endless conninfo");
                 set(o->node, o->conninfo);
                 return;
-        case PROBER_NODE_DROP:
-                probe_close(&prober.seat[o->node].probe);
-                forget_result(&prober.seat[o->node]);
-                return;
+        case PROBER_NODE_DROP: drop(o->node); return;
         case PROBER_CHECK: check(o); return;
         }
         end("an order of an unknown kind");
@@ -208,13 +242,13 @@ static void learn_user(void)
 
 static void limit_process(void)
 {
-        const struct rlimit memory = {MEMORY_MAX, MEMORY_MAX}, no_core = {0, 0};
+        const struct rlimit no_core = {0, 0};
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close_range(PROBER_FD + 1, ~0u, 0);
         if (SANITIZED)
                 return;
-        setrlimit(RLIMIT_AS, &memory);
+        mallopt(M_MMAP_THRESHOLD, 128 << 10); /* fixed: else what was large once stays ours */
         setrlimit(RLIMIT_CORE, &no_core);
         prctl(PR_SET_DUMPABLE, 0);
 }
