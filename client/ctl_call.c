@@ -63,7 +63,7 @@ static bool failed(const struct ctl *ctl, int error)
 static int reach(const char *dir)
 {
         struct sockaddr_un at = {.sun_family = AF_UNIX};
-        struct timeval most = {.tv_sec = CALL_TIMEOUT_MS / 1000};
+        struct timeval most = {.tv_sec = CTL_CALL_TIMEOUT_MS / 1000};
         int n = snprintf(at.sun_path, sizeof at.sun_path, "%s/ctl.sock", dir);
         if (n < 0 || (size_t)n >= sizeof at.sun_path) {
                 errno = ENAMETOOLONG;
@@ -113,7 +113,7 @@ static ssize_t read_all(int fd, int64_t deadline_ns, char **text)
 /* The text of the answer, to be freed; NULL with errno. */
 static char *ask(const char *dir, const char *line, size_t size)
 {
-        int64_t deadline_ns = clock_ns() + CALL_TIMEOUT_MS * CLOCK_NS_PER_MS;
+        int64_t deadline_ns = clock_ns() + CTL_CALL_TIMEOUT_MS * CLOCK_NS_PER_MS;
         char *text = NULL;
         int fd = reach(dir);
         if (fd < 0)
@@ -131,7 +131,7 @@ static char *ask(const char *dir, const char *line, size_t size)
         return NULL;
 }
 
-static bool understand(const struct ctl *ctl, struct call_reply *r)
+static bool understand(const struct ctl *ctl, struct ctl_reply *r)
 {
         json_error_t error;
         r->doc = json_loads(r->raw, 0, &error);
@@ -151,11 +151,11 @@ static bool understand(const struct ctl *ctl, struct call_reply *r)
         return false;
 }
 
-bool call(const struct ctl *ctl, const char *const words[], struct call_reply *ret)
+bool ctl_call(const struct ctl *ctl, const char *const words[], struct ctl_reply *ret)
 {
         char line[LINE_SIZE];
         size_t n = encode(words, line);
-        *ret = (struct call_reply){0};
+        *ret = (struct ctl_reply){0};
         if (n == 0)
                 return failed(ctl, E2BIG);
         ret->raw = ask(ctl->dir, line, n);
@@ -163,13 +163,13 @@ bool call(const struct ctl *ctl, const char *const words[], struct call_reply *r
                 return failed(ctl, errno);
         if (understand(ctl, ret))
                 return true;
-        call_free(ret);
+        ctl_call_free(ret);
         return false;
 }
 
-void call_free(struct call_reply *reply)
+void ctl_call_free(struct ctl_reply *reply)
 {
         json_decref(reply->doc);
         free(reply->raw);
-        *reply = (struct call_reply){0};
+        *reply = (struct ctl_reply){0};
 }

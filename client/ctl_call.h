@@ -11,16 +11,16 @@
 
 #include "client/ctl.h"
 
-#define CALL_TIMEOUT_MS 5000 /* of one call, connecting included */
+#define CTL_CALL_TIMEOUT_MS 5000 /* of one call, connecting included */
 
-struct call_reply {
+struct ctl_reply {
         json_t *doc;
         char *raw; /* the document as it came */
 };
 
 /* Asks with `words` (to NULL).  False: no answer or a refusal; it has been told on stderr (a refusal also as
  * JSON on stdout, if that was asked for), and there is nothing to free. */
-bool call(const struct ctl *ctl, const char *const words[], struct call_reply *ret);
-void call_free(struct call_reply *reply);
+bool ctl_call(const struct ctl *ctl, const char *const words[], struct ctl_reply *ret);
+void ctl_call_free(struct ctl_reply *reply);
 
 #endif

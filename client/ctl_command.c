@@ -23,7 +23,7 @@ struct command {
         const char *text;
 };
 
-static void print(const struct ctl *ctl, const struct call_reply *reply, show_fn *show)
+static void print(const struct ctl *ctl, const struct ctl_reply *reply, ctl_show_fn *show)
 {
         if (ctl->json)
                 puts(reply->raw);
@@ -31,39 +31,39 @@ static void print(const struct ctl *ctl, const struct call_reply *reply, show_fn
                 show(reply->doc, stdout);
 }
 
-static enum ctl_exit ask(const struct ctl *ctl, const char *const words[], show_fn *show)
+static enum ctl_exit ask(const struct ctl *ctl, const char *const words[], ctl_show_fn *show)
 {
-        struct call_reply reply;
-        if (!call(ctl, words, &reply))
+        struct ctl_reply reply;
+        if (!ctl_call(ctl, words, &reply))
                 return CTL_ERROR;
         print(ctl, &reply, show);
-        call_free(&reply);
+        ctl_call_free(&reply);
         return CTL_OK;
 }
 
 static enum ctl_exit run_status(const struct ctl *ctl, const char *const arg[])
 {
         (void)arg;
-        struct call_reply reply;
-        if (!call(ctl, (const char *const[]){"status", NULL}, &reply))
+        struct ctl_reply reply;
+        if (!ctl_call(ctl, (const char *const[]){"status", NULL}, &reply))
                 return CTL_ERROR;
         bool degraded = json_is_true(json_object_get(reply.doc, "degraded"));
-        print(ctl, &reply, show_status);
-        call_free(&reply);
+        print(ctl, &reply, ctl_show_status);
+        ctl_call_free(&reply);
         return degraded ? CTL_DEGRADED : CTL_OK;
 }
 
 static enum ctl_exit run_show(const struct ctl *ctl, const char *const arg[])
 {
-        show_fn *show = show_find(arg[0]);
+        ctl_show_fn *show = ctl_show_find(arg[0]);
         if (!show)
-                return ctl_fail(CTL_USAGE, "show: \"%s\" is not known; say one of " SHOW_WORDS, arg[0]);
+                return ctl_fail(CTL_USAGE, "show: \"%s\" is not known; say one of " CTL_SHOW_WORDS, arg[0]);
         return ask(ctl, (const char *const[]){"show", arg[0], NULL}, show);
 }
 
-static bool key_of(const char *word, struct key_bytes *key)
+static bool key_of(const char *word, struct ctl_key *key)
 {
-        const char *wrong = key_read(word, stdin, key);
+        const char *wrong = ctl_key_read(word, stdin, key);
         if (wrong)
                 ctl_fail(CTL_USAGE, "%s", wrong);
         return !wrong;
@@ -78,7 +78,7 @@ static bool seconds_are_valid(const char *text)
 
 static enum ctl_exit run_pin(const struct ctl *ctl, const char *const arg[])
 {
-        struct key_bytes key;
+        struct ctl_key key;
         char hex[33];
         if (arg[2] && !seconds_are_valid(arg[2]))
                 return ctl_fail(
@@ -87,27 +87,28 @@ static enum ctl_exit run_pin(const struct ctl *ctl, const char *const arg[])
                     SECONDS_MAX);
         if (!key_of(arg[1], &key))
                 return CTL_USAGE;
-        key_hex(&key, hex);
-        return ask(ctl, (const char *const[]){"pin", arg[0], hex, arg[2] ? arg[2] : "0", NULL}, show_pinned);
+        ctl_key_hex(&key, hex);
+        return ask(ctl, (const char *const[]){"pin", arg[0], hex, arg[2] ? arg[2] : "0", NULL},
+                   ctl_show_pinned);
 }
 
 /* Drops the pin that `peek` showed, and no newer one. */
 static enum ctl_exit drop_seen(const struct ctl *ctl, const char *cluster, const char *hex, const json_t *pin)
 {
-        struct call_reply reply;
+        struct ctl_reply reply;
         char generation[32], until[32];
         snprintf(generation, sizeof generation, "%" JSON_INTEGER_FORMAT,
                  json_integer_value(json_object_get(pin, "generation")));
         snprintf(until, sizeof until, "%" JSON_INTEGER_FORMAT,
                  json_integer_value(json_object_get(pin, "until_ms")));
-        if (!call(ctl, (const char *const[]){"release", cluster, hex, generation, until, NULL}, &reply))
+        if (!ctl_call(ctl, (const char *const[]){"release", cluster, hex, generation, until, NULL}, &reply))
                 return CTL_ERROR;
         bool released = json_is_true(json_object_get(reply.doc, "released"));
         if (ctl->json)
                 puts(reply.raw);
         else if (released)
-                text_line(stdout, "released");
-        call_free(&reply);
+                ctl_text_line(stdout, "released");
+        ctl_call_free(&reply);
         if (released)
                 return CTL_OK;
         return ctl_fail(CTL_ERROR, "not released: the key has written again meanwhile; look, and ask again");
@@ -115,13 +116,13 @@ static enum ctl_exit drop_seen(const struct ctl *ctl, const char *cluster, const
 
 static enum ctl_exit run_release(const struct ctl *ctl, const char *const arg[])
 {
-        struct call_reply seen;
-        struct key_bytes key;
+        struct ctl_reply seen;
+        struct ctl_key key;
         char hex[33];
         if (!key_of(arg[1], &key))
                 return CTL_USAGE;
-        key_hex(&key, hex);
-        if (!call(ctl, (const char *const[]){"peek", arg[0], hex, NULL}, &seen))
+        ctl_key_hex(&key, hex);
+        if (!ctl_call(ctl, (const char *const[]){"peek", arg[0], hex, NULL}, &seen))
                 return CTL_ERROR;
         enum ctl_exit status = CTL_OK;
         const json_t *pin = json_object_get(seen.doc, "pin");
@@ -130,15 +131,15 @@ static enum ctl_exit run_release(const struct ctl *ctl, const char *const arg[])
         else if (ctl->json)
                 puts("{\"ok\":true,\"released\":false}");
         else
-                text_line(stdout, "this key has no pin");
-        call_free(&seen);
+                ctl_text_line(stdout, "this key has no pin");
+        ctl_call_free(&seen);
         return status;
 }
 
 static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
 {
-        static struct why why;
-        struct key_bytes key;
+        static struct ctl_why why;
+        struct ctl_key key;
         char name[PNR_NAME_SIZE] = "";
         if (strlen(arg[0]) < sizeof name)
                 memcpy(name, arg[0], strlen(arg[0]));
@@ -147,7 +148,7 @@ static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
                                 arg[0]);
         if (!key_of(arg[1], &key))
                 return CTL_USAGE;
-        why_ask(&why, ctl->dir, name, key.bytes, key.len);
+        ctl_why_ask(&why, ctl->dir, name, key.bytes, key.len);
         if (why.status == VIEW_NO_CLUSTER) {
                 if (ctl->json)
                         puts("{\"ok\":false,\"error\":\"the store has no such "
@@ -158,9 +159,9 @@ static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
                     ctl->dir, name);
         }
         if (ctl->json)
-                why_json(&why, stdout);
+                ctl_why_json(&why, stdout);
         else
-                why_show(&why, stdout);
+                ctl_why_show(&why, stdout);
         return CTL_OK;
 }
 
@@ -201,20 +202,20 @@ static enum ctl_exit find_node(const json_t *status, const char *node, const cha
 static enum ctl_exit set_admin(const struct ctl *ctl, const char *order, const char *arg)
 {
         const char *slash = strchr(arg, '/'), *cluster;
-        struct call_reply status;
+        struct ctl_reply status;
         if (slash) {
                 char of[PNR_NAME_SIZE];
                 if (slash == arg || !slash[1] || (size_t)(slash - arg) >= sizeof of)
                         return ctl_fail(CTL_USAGE, "\"%s\" is not a node; say NODE or CLUSTER/NODE", arg);
                 snprintf(of, sizeof of, "%.*s", (int)(slash - arg), arg);
-                return ask(ctl, (const char *const[]){order, of, slash + 1, NULL}, show_admin);
+                return ask(ctl, (const char *const[]){order, of, slash + 1, NULL}, ctl_show_admin);
         }
-        if (!call(ctl, (const char *const[]){"status", NULL}, &status))
+        if (!ctl_call(ctl, (const char *const[]){"status", NULL}, &status))
                 return CTL_ERROR;
         enum ctl_exit done = find_node(status.doc, arg, &cluster);
         if (done == CTL_OK)
-                done = ask(ctl, (const char *const[]){order, cluster, arg, NULL}, show_admin);
-        call_free(&status);
+                done = ask(ctl, (const char *const[]){order, cluster, arg, NULL}, ctl_show_admin);
+        ctl_call_free(&status);
         return done;
 }
 
@@ -234,21 +235,21 @@ static enum ctl_exit run_ready(const struct ctl *ctl, const char *const arg[])
 static enum ctl_exit run_reload(const struct ctl *ctl, const char *const arg[])
 {
         (void)arg;
-        struct call_reply reply;
-        if (!call(ctl, (const char *const[]){"reload", NULL}, &reply))
+        struct ctl_reply reply;
+        if (!ctl_call(ctl, (const char *const[]){"reload", NULL}, &reply))
                 return CTL_ERROR;
         bool reloaded = json_is_true(json_object_get(reply.doc, "reloaded"));
         if (ctl->json)
                 puts(reply.raw);
         else
-                show_reload(reply.doc, reloaded ? stdout : stderr);
-        call_free(&reply);
+                ctl_show_reload(reply.doc, reloaded ? stdout : stderr);
+        ctl_call_free(&reply);
         return reloaded ? CTL_OK : CTL_ERROR;
 }
 
 static const struct command commands[] = {
     {"status", "", 0, 0, run_status, "how the daemon, its clusters and nodes are"},
-    {"show", SHOW_WORDS, 1, 1, run_show, "everything of one kind"},
+    {"show", CTL_SHOW_WORDS, 1, 1, run_show, "everything of one kind"},
     {"why", "CLUSTER KEY", 2, 2, run_why, "where a read of KEY goes now, and why; needs no daemon"},
     {"pin", "CLUSTER KEY [SECONDS]", 2, 3, run_pin, "as if KEY had just written"},
     {"release", "CLUSTER KEY", 2, 2, run_release, "drop KEY's pin, unless it writes meanwhile"},
@@ -269,7 +270,7 @@ static enum ctl_exit unknown(const char *word)
         return ctl_fail(CTL_USAGE, "unknown command \"%s\"; `pinroutectl --help` lists them", word);
 }
 
-enum ctl_exit command_run(const struct ctl *ctl, const char *const words[], unsigned n)
+enum ctl_exit ctl_command_run(const struct ctl *ctl, const char *const words[], unsigned n)
 {
         for (const struct command *c = commands; c < commands + N_COMMANDS; c++) {
                 if (strcmp(c->name, words[0]) != 0)
@@ -283,7 +284,7 @@ enum ctl_exit command_run(const struct ctl *ctl, const char *const words[], unsi
         return unknown(words[0]);
 }
 
-void command_help(void)
+void ctl_command_help(void)
 {
         char line[64];
         for (const struct command *c = commands; c < commands + N_COMMANDS; c++) {

@@ -5,9 +5,9 @@
 #include "client/ctl.h"
 
 /* words[0] is the command; n counts it too. */
-enum ctl_exit command_run(const struct ctl *ctl, const char *const words[], unsigned n);
+enum ctl_exit ctl_command_run(const struct ctl *ctl, const char *const words[], unsigned n);
 
 /* The list of commands, for --help. */
-void command_help(void);
+void ctl_command_help(void);
 
 #endif

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *key_read(const char *word, FILE *from, struct key_bytes *ret)
+const char *ctl_key_read(const char *word, FILE *from, struct ctl_key *ret)
 {
         size_t len = strlen(word);
         if (strcmp(word, "-") == 0) {
@@ -25,7 +25,7 @@ const char *key_read(const char *word, FILE *from, struct key_bytes *ret)
         return NULL;
 }
 
-void key_hex(const struct key_bytes *key, char hex[33])
+void ctl_key_hex(const struct ctl_key *key, char hex[33])
 {
         struct pnr_key k = pnr_key_of(key->bytes, key->len);
         snprintf(hex, 33, "%016" PRIx64 "%016" PRIx64, k.w[0], k.w[1]);

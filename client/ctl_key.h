@@ -7,16 +7,16 @@
 
 #include "proto/key.h"
 
-struct key_bytes {
+struct ctl_key {
         size_t len;
         char bytes[PNR_KEY_MAX + 2];
 };
 
 /* `word`: the key itself, or "-": all of `from`, less one newline at its end.
  * Returns NULL, or what is wrong: "what; mend". */
-const char *key_read(const char *word, FILE *from, struct key_bytes *ret);
+const char *ctl_key_read(const char *word, FILE *from, struct ctl_key *ret);
 
 /* Stage 1 as 32 hexadecimal digits: what crosses the socket. */
-void key_hex(const struct key_bytes *key, char hex[33]);
+void ctl_key_hex(const struct ctl_key *key, char hex[33]);
 
 #endif

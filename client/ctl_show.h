@@ -6,15 +6,15 @@
 #include <jansson.h>
 #include <stdio.h>
 
-typedef void show_fn(const json_t *doc, FILE *to);
+typedef void ctl_show_fn(const json_t *doc, FILE *to);
 
-show_fn show_status, show_nodes, show_pins, show_clients, show_config, show_stats, show_pinned, show_admin,
-    show_reload;
+ctl_show_fn ctl_show_status, ctl_show_nodes, ctl_show_pins, ctl_show_clients, ctl_show_config, ctl_show_stats,
+    ctl_show_pinned, ctl_show_admin, ctl_show_reload;
 
 /* The one for `show WHAT`; NULL: there is none. */
-show_fn *show_find(const char *what);
+ctl_show_fn *ctl_show_find(const char *what);
 
 /* The words of `show`, "nodes|pins|..." */
-#define SHOW_WORDS "nodes|pins|clients|config|stats"
+#define CTL_SHOW_WORDS "nodes|pins|clients|config|stats"
 
 #endif

@@ -1,9 +1,10 @@
 /* ctl_text.c -- text for people: aligned tables, durations, sizes; nothing that steers a terminal.
- * Owns: struct table.  Out of memory ends the tool. */
+ * Owns: struct ctl_table.  Out of memory ends the tool. */
 #include "client/ctl_text.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ static char *plain(char *text)
         return text;
 }
 
-static void put(struct table *t, char *text)
+static void put(struct ctl_table *t, char *text)
 {
         if (t->cells == t->room) {
                 t->room = t->room ? 2 * t->room : 64;
@@ -34,10 +35,10 @@ static void put(struct table *t, char *text)
         t->cell[t->cells++] = plain(text);
 }
 
-void table_init(struct table *t, const char *const heads[])
+void ctl_table_init(struct ctl_table *t, const char *const heads[])
 {
-        *t = (struct table){0};
-        for (; heads[t->columns] && t->columns < TEXT_COLUMNS_MAX; t->columns++) {
+        *t = (struct ctl_table){0};
+        for (; heads[t->columns] && t->columns < CTL_TEXT_COLUMNS_MAX; t->columns++) {
                 const char *head = heads[t->columns];
                 if (*head == '>')
                         t->right |= 1u << t->columns;
@@ -45,7 +46,7 @@ void table_init(struct table *t, const char *const heads[])
         }
 }
 
-void table_put(struct table *t, const char *format, ...)
+void ctl_table_put(struct ctl_table *t, const char *format, ...)
 {
         char *text = NULL;
         va_list args;
@@ -56,21 +57,22 @@ void table_put(struct table *t, const char *format, ...)
         put(t, need(text));
 }
 
-/* The last column is not padded: its lines end where its text ends. */
-static void print_cell(const struct table *t, unsigned column, const char *text, int width, FILE *to)
+/* The last column is not padded: its lines end where their text ends. */
+static void print_cell(const struct ctl_table *t, unsigned column, const char *text, int width, FILE *to)
 {
-        const char *gap = column ? "  " : "";
+        bool last = column + 1 == t->columns;
+        const char *gap = column && !(last && !*text) ? "  " : "";
         if (t->right >> column & 1)
                 fprintf(to, "%s%*s", gap, width, text);
-        else if (column + 1 == t->columns)
+        else if (last)
                 fprintf(to, "%s%s", gap, text);
         else
                 fprintf(to, "%s%-*s", gap, width, text);
 }
 
-void table_print(struct table *t, FILE *to, unsigned indent)
+void ctl_table_print(struct ctl_table *t, FILE *to, unsigned indent)
 {
-        size_t width[TEXT_COLUMNS_MAX] = {0};
+        size_t width[CTL_TEXT_COLUMNS_MAX] = {0};
         for (size_t i = 0; i < t->cells; i++) {
                 size_t n = strlen(t->cell[i]);
                 if (n > width[i % t->columns])
@@ -86,10 +88,10 @@ void table_print(struct table *t, FILE *to, unsigned indent)
                 free(t->cell[i]);
         }
         free(t->cell);
-        *t = (struct table){0};
+        *t = (struct ctl_table){0};
 }
 
-void text_line(FILE *to, const char *format, ...)
+void ctl_text_line(FILE *to, const char *format, ...)
 {
         char *text = NULL;
         va_list args;
@@ -101,23 +103,33 @@ void text_line(FILE *to, const char *format, ...)
         free(text);
 }
 
-const char *text_span(int64_t ms, char buf[TEXT_SPAN_MAX])
+/* Two units at most, the second only where it says something. */
+static void two_units(int64_t n, const char *big, int64_t rest, const char *small,
+                      char buf[CTL_TEXT_SPAN_MAX])
+{
+        if (rest)
+                snprintf(buf, CTL_TEXT_SPAN_MAX, "%" PRId64 "%s %" PRId64 "%s", n, big, rest, small);
+        else
+                snprintf(buf, CTL_TEXT_SPAN_MAX, "%" PRId64 "%s", n, big);
+}
+
+const char *ctl_text_span(int64_t ms, char buf[CTL_TEXT_SPAN_MAX])
 {
         int64_t s = ms / 1000;
         if (ms < 1000)
-                snprintf(buf, TEXT_SPAN_MAX, "%" PRId64 "ms", ms);
+                snprintf(buf, CTL_TEXT_SPAN_MAX, "%" PRId64 "ms", ms);
         else if (s < 60)
-                snprintf(buf, TEXT_SPAN_MAX, "%" PRId64 ".%" PRId64 "s", s, ms % 1000 / 100);
+                snprintf(buf, CTL_TEXT_SPAN_MAX, "%" PRId64 ".%" PRId64 "s", s, ms % 1000 / 100);
         else if (s < 3600)
-                snprintf(buf, TEXT_SPAN_MAX, "%" PRId64 "m %" PRId64 "s", s / 60, s % 60);
+                two_units(s / 60, "m", s % 60, "s", buf);
         else if (s < 86400)
-                snprintf(buf, TEXT_SPAN_MAX, "%" PRId64 "h %" PRId64 "m", s / 3600, s % 3600 / 60);
+                two_units(s / 3600, "h", s % 3600 / 60, "m", buf);
         else
-                snprintf(buf, TEXT_SPAN_MAX, "%" PRId64 "d %" PRId64 "h", s / 86400, s % 86400 / 3600);
+                two_units(s / 86400, "d", s % 86400 / 3600, "h", buf);
         return buf;
 }
 
-const char *text_bytes(int64_t bytes, char buf[TEXT_SPAN_MAX])
+const char *ctl_text_bytes(int64_t bytes, char buf[CTL_TEXT_SPAN_MAX])
 {
         static const char *const unit[] = {"KiB", "MiB", "GiB", "TiB"};
         double n = (double)bytes / 1024;
@@ -125,8 +137,8 @@ const char *text_bytes(int64_t bytes, char buf[TEXT_SPAN_MAX])
         for (; n >= 1024 && u + 1 < sizeof unit / sizeof *unit; u++)
                 n /= 1024;
         if (bytes < 1024)
-                snprintf(buf, TEXT_SPAN_MAX, "%" PRId64 " B", bytes);
+                snprintf(buf, CTL_TEXT_SPAN_MAX, "%" PRId64 " B", bytes);
         else
-                snprintf(buf, TEXT_SPAN_MAX, "%.1f %s", n, unit[u]);
+                snprintf(buf, CTL_TEXT_SPAN_MAX, "%.1f %s", n, unit[u]);
         return buf;
 }

@@ -34,7 +34,7 @@ static const char *sentence_of(enum pinroute_reason reason)
 /* view_open() says only that it will not do; what a person can see from outside is said here. */
 static const char *trouble_with(const char *dir)
 {
-        char path[sizeof((struct why *)0)->dir + 16];
+        char path[sizeof((struct ctl_why *)0)->dir + 16];
         snprintf(path, sizeof path, "%s/data.mdb", dir);
         if (access(path, R_OK) == 0)
                 return "it is no live store of this boot and this version: retired, damaged, a copy, or "
@@ -45,7 +45,7 @@ static const char *trouble_with(const char *dir)
 }
 
 /* False: torn, once more. */
-static bool look(struct why *w, const struct view *view)
+static bool look(struct ctl_why *w, const struct view *view)
 {
         struct view_at at = {0};
         w->facts = (struct facts){.now = clock_coarse()};
@@ -62,10 +62,11 @@ static bool look(struct why *w, const struct view *view)
         return true;
 }
 
-void why_ask(struct why *w, const char *dir, const char name[PNR_NAME_SIZE], const void *key, size_t len)
+void ctl_why_ask(struct ctl_why *w, const char *dir, const char name[PNR_NAME_SIZE], const void *key,
+                 size_t len)
 {
         struct view *view;
-        *w = (struct why){.status = VIEW_UNUSABLE, .choice = {.reason = PINROUTE_STORE_UNAVAILABLE}};
+        *w = (struct ctl_why){.status = VIEW_UNUSABLE, .choice = {.reason = PINROUTE_STORE_UNAVAILABLE}};
         snprintf(w->dir, sizeof w->dir, "%s", dir);
         memcpy(w->name, name, sizeof w->name);
         w->key = pnr_key_of(key, len);
@@ -81,13 +82,13 @@ void why_ask(struct why *w, const char *dir, const char name[PNR_NAME_SIZE], con
                 w->trouble = trouble_with(dir);
 }
 
-static const struct need *pin_of(const struct why *w)
+static const struct need *pin_of(const struct ctl_why *w)
 {
         bool live = w->facts.now.ms < w->facts.pin.until_ms || w->facts.now.ms < w->facts.pin.hold_ms;
         return live ? &w->facts.pin : NULL;
 }
 
-static bool floor_of(const struct why *w, struct need *ret)
+static bool floor_of(const struct ctl_why *w, struct need *ret)
 {
         *ret =
             (struct need){.generation = w->cluster.floor_generation, .until_ms = w->cluster.floor_until_ms};
@@ -95,7 +96,7 @@ static bool floor_of(const struct why *w, struct need *ret)
 }
 
 /* The generation that a replica must have reached; 0: any will do. */
-static uint64_t generation_needed(const struct why *w)
+static uint64_t generation_needed(const struct ctl_why *w)
 {
         const struct need *pin = pin_of(w);
         struct need floor;
@@ -103,21 +104,30 @@ static uint64_t generation_needed(const struct why *w)
         return floor_of(w, &floor) && floor.generation > generation ? floor.generation : generation;
 }
 
-static bool is_scheduled(const struct why *w, unsigned node)
+static bool is_scheduled(const struct ctl_why *w, unsigned node)
 {
         return w->cluster.n_schedule && w->cluster.scheduled >> node & 1;
 }
 
+/* Of an answer of this node; our clock is coarse, so it may seem to lie a tick ahead. */
+static int64_t stamp_age(const struct ctl_why *w, unsigned node)
+{
+        int64_t age_ms = w->facts.now.ms - w->cluster.node[node].stamp_ms;
+        return age_ms < 0 && age_ms > -100 ? 0 : age_ms;
+}
+
 /* Why this node is, or is not, one that the read may go to. */
-static void verdict(const struct why *w, unsigned node, char *buf, size_t size)
+static void verdict(const struct ctl_why *w, unsigned node, char *buf, size_t size)
 {
         const struct pnr_node *n = &w->cluster.node[node];
         uint64_t need = generation_needed(w);
-        int64_t age_ms = w->facts.now.ms - n->stamp_ms;
+        int64_t age_ms = stamp_age(w, node);
         if (!is_scheduled(w, node))
                 snprintf(buf, size, "no: not in the schedule");
         else if (w->choice.pool >> node & 1)
                 snprintf(buf, size, "yes");
+        else if (w->choice.reason == PINROUTE_STORE_STALE || w->choice.reason == PINROUTE_STORE_UNAVAILABLE)
+                snprintf(buf, size, "no: the daemon is silent");
         else if (n->caught_up < need || n->caught_up == 0)
                 snprintf(buf, size, "no: has reached generation %" PRIu64 " of %" PRIu64, n->caught_up, need);
         else if (age_ms >= w->cluster.trust_ms || age_ms < -1000)
@@ -127,20 +137,20 @@ static void verdict(const struct why *w, unsigned node, char *buf, size_t size)
                 snprintf(buf, size, "no: the primary is asked for");
 }
 
-static unsigned nodes_of(const struct why *w)
+static unsigned nodes_of(const struct ctl_why *w)
 {
         return w->cluster.n_nodes < PNR_NODES_MAX ? w->cluster.n_nodes : PNR_NODES_MAX;
 }
 
 /* A name of the store, which is bytes until proven text. */
-static const char *name_of(const struct why *w, unsigned node, char buf[PNR_NAME_SIZE + 1])
+static const char *name_of(const struct ctl_why *w, unsigned node, char buf[PNR_NAME_SIZE + 1])
 {
         snprintf(buf, PNR_NAME_SIZE + 1, "%.*s", PNR_NAME_SIZE,
                  node < nodes_of(w) ? w->cluster.node[node].name : "");
         return buf;
 }
 
-static void show_target(const struct why *w, FILE *to)
+static void show_target(const struct ctl_why *w, FILE *to)
 {
         char line[PNR_NODES_MAX * (PNR_NAME_SIZE + 8)] = "", name[PNR_NAME_SIZE + 1];
         size_t n = 0;
@@ -150,66 +160,67 @@ static void show_target(const struct why *w, FILE *to)
                                               name_of(w, i, name));
         const char *reason = pinroute_reason_name((int)w->choice.reason);
         if (w->choice.pool)
-                text_line(to, "%s: replica, %s: %s", reason,
-                          strchr(line, ',') ? "the next in turn of" : "this one", line);
+                ctl_text_line(to, "%s: replica, %s: %s", reason,
+                              strchr(line, ',') ? "the next in turn of" : "this one", line);
         else if (w->status == VIEW_OK && w->cluster.primary < nodes_of(w))
-                text_line(to, "%s: primary, %s", reason, name_of(w, w->cluster.primary, name));
+                ctl_text_line(to, "%s: primary, %s", reason, name_of(w, w->cluster.primary, name));
         else
-                text_line(to, "%s: primary, whichever the application knows", reason);
-        text_line(to, "  %s", sentence_of(w->choice.reason));
+                ctl_text_line(to, "%s: primary, whichever the application knows", reason);
+        ctl_text_line(to, "  %s", sentence_of(w->choice.reason));
 }
 
-static void show_need(const struct why *w, const char *what, const struct need *n, FILE *to)
+static void show_need(const struct ctl_why *w, const char *what, const struct need *n, FILE *to)
 {
-        char left[TEXT_SPAN_MAX], hold[TEXT_SPAN_MAX] = "";
+        char left[CTL_TEXT_SPAN_MAX], hold[CTL_TEXT_SPAN_MAX] = "";
         if (!n) {
-                text_line(to, "  %-10s none", what);
+                ctl_text_line(to, "  %-10s none", what);
                 return;
         }
         int64_t left_ms = n->until_ms - w->facts.now.ms, hold_ms = n->hold_ms - w->facts.now.ms;
-        text_line(to, "  %-10s generation %" PRIu64 ", %s left%s%s", what, n->generation,
-                  text_span(left_ms > 0 ? left_ms : 0, left), hold_ms > 0 ? ", held for " : "",
-                  hold_ms > 0 ? text_span(hold_ms, hold) : "");
+        ctl_text_line(to, "  %-10s generation %" PRIu64 ", %s left%s%s", what, n->generation,
+                      ctl_text_span(left_ms > 0 ? left_ms : 0, left), hold_ms > 0 ? ", held for " : "",
+                      hold_ms > 0 ? ctl_text_span(hold_ms, hold) : "");
 }
 
-static void show_replicas(const struct why *w, FILE *to)
+static void show_replicas(const struct ctl_why *w, FILE *to)
 {
         static const char *const heads[] = {"REPLICA", "SCHEDULED", ">CAUGHT-UP", ">STAMP", "WILL DO", NULL};
-        struct table t;
-        table_init(&t, heads);
+        struct ctl_table t;
+        ctl_table_init(&t, heads);
         for (unsigned i = 0; i < nodes_of(w); i++) {
                 const struct pnr_node *n = &w->cluster.node[i];
-                char text[TEXT_SPAN_MAX], will_do[120], name[PNR_NAME_SIZE + 1];
+                char text[CTL_TEXT_SPAN_MAX], will_do[120], name[PNR_NAME_SIZE + 1];
                 if (i == w->cluster.primary)
                         continue;
                 verdict(w, i, will_do, sizeof will_do);
-                table_put(&t, "%s", name_of(w, i, name));
-                table_put(&t, "%s", is_scheduled(w, i) ? "yes" : "no");
-                table_put(&t, "%" PRIu64, n->caught_up);
-                table_put(&t, "%s", n->caught_up ? text_span(w->facts.now.ms - n->stamp_ms, text) : "-");
-                table_put(&t, "%s", will_do);
+                ctl_table_put(&t, "%s", name_of(w, i, name));
+                ctl_table_put(&t, "%s", is_scheduled(w, i) ? "yes" : "no");
+                ctl_table_put(&t, "%" PRIu64, n->caught_up);
+                ctl_table_put(&t, "%s", n->caught_up ? ctl_text_span(stamp_age(w, i), text) : "-");
+                ctl_table_put(&t, "%s", will_do);
         }
-        table_print(&t, to, 2);
+        ctl_table_print(&t, to, 2);
 }
 
-void why_show(const struct why *w, FILE *to)
+void ctl_why_show(const struct ctl_why *w, FILE *to)
 {
-        char age[TEXT_SPAN_MAX], after[TEXT_SPAN_MAX], limit[TEXT_SPAN_MAX];
+        char age[CTL_TEXT_SPAN_MAX], after[CTL_TEXT_SPAN_MAX], limit[CTL_TEXT_SPAN_MAX];
         struct need floor;
         show_target(w, to);
         if (w->status != VIEW_OK) {
-                text_line(to, "  %s/data.mdb: %s", w->dir, w->trouble);
+                ctl_text_line(to, "  %s/data.mdb: %s", w->dir, w->trouble);
                 return;
         }
         show_need(w, "pin", pin_of(w), to);
         show_need(w, "floor", floor_of(w, &floor) ? &floor : NULL, to);
-        text_line(to, "  %-10s %s old (reads with a key go to the primary from %s on, all reads from %s on)",
-                  "heartbeat", w->facts.age_ms == INT64_MAX ? "infinitely" : text_span(w->facts.age_ms, age),
-                  text_span(w->facts.stale_after_ms, after), text_span(w->facts.stale_limit_ms, limit));
+        ctl_text_line(
+            to, "  %-10s %s old (reads with a key go to the primary from %s on, all reads from %s on)",
+            "heartbeat", w->facts.age_ms == INT64_MAX ? "infinitely" : ctl_text_span(w->facts.age_ms, age),
+            ctl_text_span(w->facts.stale_after_ms, after), ctl_text_span(w->facts.stale_limit_ms, limit));
         show_replicas(w, to);
 }
 
-static json_t *json_need(const struct why *w, const struct need *n)
+static json_t *json_need(const struct ctl_why *w, const struct need *n)
 {
         if (!n)
                 return json_null();
@@ -220,7 +231,7 @@ static json_t *json_need(const struct why *w, const struct need *n)
 }
 
 /* Names that are no UTF-8 (a damaged store) become null. */
-static json_t *json_names(const struct why *w)
+static json_t *json_names(const struct ctl_why *w)
 {
         char name[PNR_NAME_SIZE + 1];
         json_t *all = json_array();
@@ -231,7 +242,7 @@ static json_t *json_names(const struct why *w)
         return all;
 }
 
-static json_t *json_replicas(const struct why *w)
+static json_t *json_replicas(const struct ctl_why *w)
 {
         json_t *all = json_array();
         for (unsigned i = 0; i < nodes_of(w); i++) {
@@ -243,13 +254,13 @@ static json_t *json_replicas(const struct why *w)
                 json_array_append_new(
                     all, json_pack("{ss sb sI so sb ss}", "name", name_of(w, i, name), "scheduled",
                                    is_scheduled(w, i), "caught_up", (json_int_t)n->caught_up, "stamp_age_ms",
-                                   n->caught_up ? json_integer(w->facts.now.ms - n->stamp_ms) : json_null(),
-                                   "will_do", (int)(w->choice.pool >> i & 1), "why", will_do));
+                                   n->caught_up ? json_integer(stamp_age(w, i)) : json_null(), "will_do",
+                                   (int)(w->choice.pool >> i & 1), "why", will_do));
         }
         return all;
 }
 
-static void add_facts(const struct why *w, json_t *doc)
+static void add_facts(const struct ctl_why *w, json_t *doc)
 {
         struct need floor;
         json_object_set_new(doc, "pin", json_need(w, pin_of(w)));
@@ -262,7 +273,7 @@ static void add_facts(const struct why *w, json_t *doc)
         json_object_set_new(doc, "replicas", json_replicas(w));
 }
 
-void why_json(const struct why *w, FILE *to)
+void ctl_why_json(const struct ctl_why *w, FILE *to)
 {
         json_t *doc =
             json_pack("{sb ss* ss ss ss so sI}", "ok", 1, "cluster", w->name, "role",

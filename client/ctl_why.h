@@ -14,7 +14,7 @@
 #include "proto/store.h"
 
 /* One question, and everything that decides it, copied out of one snapshot of the store. */
-struct why {
+struct ctl_why {
         char dir[256];
         char name[PNR_NAME_SIZE]; /* of the cluster */
         struct pnr_key key;
@@ -25,10 +25,11 @@ struct why {
         struct choice choice;
 };
 
-void why_ask(struct why *w, const char *dir, const char name[PNR_NAME_SIZE], const void *key, size_t len);
+void ctl_why_ask(struct ctl_why *w, const char *dir, const char name[PNR_NAME_SIZE], const void *key,
+                 size_t len);
 
 /* VIEW_OK and VIEW_UNUSABLE can be shown; VIEW_NO_CLUSTER is an error of the question. */
-void why_show(const struct why *w, FILE *to);
-void why_json(const struct why *w, FILE *to);
+void ctl_why_show(const struct ctl_why *w, FILE *to);
+void ctl_why_json(const struct ctl_why *w, FILE *to);
 
 #endif

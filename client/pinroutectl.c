@@ -26,7 +26,7 @@ enum ctl_exit ctl_fail(enum ctl_exit status, const char *format, ...)
 static void help(void)
 {
         puts("usage: pinroutectl [-d DIR] [--json] COMMAND ...\n");
-        command_help();
+        ctl_command_help();
         puts("\n"
              "  -d, --dir DIR   the daemon's directory; else $PINROUTE_DIR, else " DEFAULT_DIR "\n"
              "      --json      answer with JSON\n"
@@ -83,7 +83,7 @@ int main(int argc, char **argv)
         struct ctl ctl = {.dir = default_dir()};
         enum ctl_exit status;
         if (parse(argc, argv, &ctl, &status))
-                status = command_run(&ctl, (const char *const *)argv + optind, (unsigned)(argc - optind));
+                status = ctl_command_run(&ctl, (const char *const *)argv + optind, (unsigned)(argc - optind));
         if (fflush(stdout) != 0 && status == CTL_OK)
                 status = ctl_fail(CTL_ERROR, "stdout took not all of the answer");
         return (int)status;

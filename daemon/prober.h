@@ -1,8 +1,9 @@
 /* prober.h -- the frames between the daemon's core and its prober process.
  *
  * The prober is `pinrouted` started again by its own core: libpq, the network, a memory limit, no access to the
- * store.  Core and prober talk over a SOCK_SEQPACKET pair, descriptor PROBER_FD in the prober, with fixed-size
- * frames; both ends are the same binary, so there is no version.  The core treats results as hostile bytes. */
+ * store.  (Only conninfo.c uses libpq besides, to check a config file: it connects to nothing.)
+ * Core and prober talk over a SOCK_SEQPACKET pair, descriptor PROBER_FD in the prober, with fixed-size frames;
+ * both ends are the same binary, so there is no version.  The core treats results as hostile bytes. */
 #ifndef PINROUTED_PROBER_H
 #define PINROUTED_PROBER_H
 
