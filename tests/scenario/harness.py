@@ -378,6 +378,17 @@ class Answer:
         return self.line
 
 
+def run_program(name, *words, within=120):
+    """Runs a scenario program of many processes to its end: the last line that it printed, as an Answer."""
+    done = subprocess.run([os.path.join(BUILD, "tests", name), *map(str, words)], text=True, capture_output=True,
+                          timeout=within)
+    if done.returncode or SANITIZER_SAID.search(done.stderr):
+        raise AssertionError(f"{name} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    answer = Answer(done.stdout.rstrip("\n").rpartition("\n")[2])
+    answer.complaints = done.stderr
+    return answer
+
+
 class Worker:
     """An application process (worker.c) with a handle of its own.  Clusters are given by name."""
 
