@@ -4,7 +4,7 @@ Reads ctest's logs; the last line is `N passed, N failed`; a test program that s
 import re
 import sys
 
-HEAD = re.compile(r"^\d+/\d+ Test(?:ing)?: (\S+)$", re.M)
+HEAD = re.compile(r"^\d+/\d+ Testing: (\S+)$", re.M)
 CRITERION = re.compile(r"Tested: *(\d+) *\| *Passing: *(\d+) *\| *Failing: *(\d+) *\| *Crashing: *(\d+)")
 UNITTEST = re.compile(r"^Ran (\d+) tests? in .*?^(OK|FAILED)(.*?)$", re.M | re.S)
 PLAIN = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)

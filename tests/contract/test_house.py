@@ -1,0 +1,189 @@
+"""test_house.py -- the rules of the house that a look at the files, the library and an installation can check.
+Needs no server and no daemon."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+SOURCE = os.environ.get("PINROUTE_SOURCE") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("PINROUTE_BUILD") or os.path.join(SOURCE, "build", "dev")
+
+# Whose headers may a layer's files include?  Everything above is out of reach.
+MAY_INCLUDE = {
+    "proto": ("proto/",),
+    "client": ("proto/", "client/"),
+    "daemon": ("proto/", "daemon/", "client/pinroute.h"),
+}
+# Who may include a library's header, among the product's files?
+LIBRARIES = {
+    "lmdb.h": {"daemon/store.c"},
+    "libpq-fe.h": {"daemon/probe.c", "daemon/conninfo.c", "client/examples/prefork_server.c"},
+}
+# Entry points: what they are made of has unit tests, what they do has scenarios.
+NO_UNIT_TEST = re.compile(r"^(daemon/main|client/pinroutectl|client/ctl_\w+|client/examples/\w+)\.c$")
+TOP_LEVEL = {"CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "run.sh", "bench", "client", "daemon",
+             "packaging", "proto", "tests", "build"}
+
+
+def files(*patterns):
+    found = [path for pattern in patterns for path in glob.glob(pattern, root_dir=SOURCE, recursive=True)]
+    return sorted(path for path in found if not path.startswith("build/"))
+
+
+def lines(path):
+    with open(os.path.join(SOURCE, path), encoding="utf-8") as f:
+        return f.read().splitlines()
+
+
+def includes(path, form):
+    return [m[1] for m in (re.match(rf"\s*#\s*include\s+{form}", line) for line in lines(path)) if m]
+
+
+def run(*command, **options):
+    done = subprocess.run(command, cwd=SOURCE, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+class Layers(unittest.TestCase):
+    def test_an_include_points_only_downward(self):
+        bad = [f"{path} includes {header}" for layer, allowed in MAY_INCLUDE.items()
+               for path in files(f"{layer}/*.c", f"{layer}/*.h") for header in includes(path, '"([^"]+)"')
+               if not header.startswith(allowed)]
+        self.assertEqual(bad, [])
+
+    def test_an_example_knows_only_what_a_user_knows(self):
+        bad = [f"{path} includes {header}" for path in files("client/examples/*.[ch]")
+               for header in includes(path, '"([^"]+)"') if "/" in header]
+        self.assertEqual(bad, [])
+
+    def test_a_library_has_one_door(self):
+        for header, allowed in LIBRARIES.items():
+            users = {path for path in files("proto/**/*.[ch]", "client/**/*.[ch]", "daemon/**/*.[ch]")
+                     if header in includes(path, "<([^>]+)>")}
+            self.assertLessEqual(users, allowed, header)
+
+    def test_the_stub_and_what_is_shared_use_libsodium_and_libc_only(self):
+        foreign = re.compile(r"lmdb|libpq|event|jansson|systemd")
+        bad = [f"{path} includes <{header}>" for path in files("proto/*.[ch]", "client/*.[ch]")
+               if not re.match(r"client/(ctl|pinroutectl)", path)
+               for header in includes(path, "<([^>]+)>") if foreign.search(header)]
+        self.assertEqual(bad, [])
+
+
+class Files(unittest.TestCase):
+    maxDiff = None
+
+    def test_the_first_line_of_each_file_says_its_name_and_noun(self):
+        bad = [path for path in files("proto/**/*.[ch]", "client/**/*.[ch]", "daemon/**/*.[ch]", "tests/**/*.[ch]", "bench/**/*.[ch]")
+               if not lines(path)[0].startswith(f"/* {os.path.basename(path)} -- ")]
+        for path in files("tests/**/*.py", "tests/**/*.sh", "run.sh"):
+            first = next(line for line in lines(path) if not line.startswith("#!"))
+            if not re.match(rf'("""|# ){re.escape(os.path.basename(path))}.* -- ', first):
+                bad.append(path)
+        self.assertEqual(bad, [])
+
+    def test_the_second_line_of_each_c_file_says_what_it_alone_may_do(self):
+        bad = [path for path in files("proto/*.c", "client/*.c", "daemon/*.c")
+               if not lines(path)[1].startswith(" *") and not lines(path)[0].endswith("Pure. */")]
+        self.assertEqual(bad, [])
+
+    def test_each_c_file_has_its_unit_test(self):
+        missing = [path for path in files("proto/*.c", "client/*.c", "daemon/*.c")
+                   if not NO_UNIT_TEST.match(path)
+                   and not os.path.exists(os.path.join(SOURCE, "tests", "unit", "test_" + os.path.basename(path)))]
+        self.assertEqual(missing, [])
+
+    def test_the_top_level_holds_nothing_without_a_reason(self):
+        strangers = {name for name in os.listdir(SOURCE) if not name.startswith(".")} - TOP_LEVEL
+        self.assertEqual(strangers, set())
+
+    def test_c_is_formatted(self):  # headers are laid out by hand: their fields and comments read as tables
+        tool = shutil.which("clang-format")
+        self.assertIsNotNone(tool)
+        run(tool, "--dry-run", "-Werror", *files("proto/**/*.c", "client/**/*.c", "daemon/**/*.c", "tests/**/*.c", "bench/**/*.c"))
+
+    def test_scripts_pass_shellcheck(self):
+        tool = shutil.which("shellcheck")
+        self.assertIsNotNone(tool)
+        run(tool, *files("run.sh", ".ci/run", "tests/**/*.sh"))
+
+
+class Library(unittest.TestCase):
+    def setUp(self):
+        self.library = os.path.join(BUILD, "libpinroute.so")
+
+    def test_it_exports_what_the_version_script_names(self):
+        promised = set(re.findall(r"^\s+(pinroute_\w+);", "\n".join(lines("client/pinroute.map")), re.M))
+        symbols = run("nm", "-D", "--defined-only", self.library).splitlines()
+        exported = {line.split()[-1].split("@")[0] for line in symbols if line.split()[-2] != "A"}
+        self.assertEqual(exported, promised)
+
+    def test_the_header_declares_what_the_version_script_names(self):
+        promised = set(re.findall(r"^\s+(pinroute_\w+);", "\n".join(lines("client/pinroute.map")), re.M))
+        declared = set(re.findall(r"^(?!static)[a-z][\w \*]*?\b(pinroute_\w+)\(", "\n".join(lines("client/pinroute.h")), re.M))
+        self.assertEqual(declared, promised)
+
+    def test_it_links_libsodium_and_libc_only(self):
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", self.library))
+        self.assertEqual([name for name in needed if not re.match(r"(libsodium|libc|ld-linux[\w-]*)\.so", name)], [])
+
+    def test_its_soname_is_libpinroute_so_0(self):
+        self.assertIn("[libpinroute.so.0]", run("readelf", "-d", self.library))
+
+    def test_the_header_is_c99_on_its_own(self):
+        with tempfile.TemporaryDirectory() as place:
+            program = os.path.join(place, "only.c")
+            with open(program, "w", encoding="ascii") as f:
+                f.write("#include <pinroute.h>\nint main(void) { return (int)sizeof(struct pinroute_scope) == 0; }\n")
+            run("gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-Iclient", program)
+
+
+class Installation(unittest.TestCase):
+    """`cmake --install build/release --prefix P`, and a program of somebody else's."""
+
+    PROGRAM = r"""
+#include <pinroute.h>
+#include <stdio.h>
+#include <string.h>
+int main(int argc, char **argv)
+{
+        struct pinroute *pr;
+        struct pinroute_decision d;
+        unsigned number;
+        if (argc != 2 || pinroute_open(&pr, argv[1]) != PINROUTE_OK)
+                return 1;
+        pinroute_cluster(pr, "main", &number);
+        pinroute_route_read(pr, number, "somebody", 8, &d);
+        pinroute_close(&pr);
+        puts(pinroute_reason_name(d.reason));
+        return strcmp(pinroute_version(), PINROUTE_VERSION);
+}
+"""
+
+    def test_it_gives_the_promised_files_and_an_outside_program_builds_and_runs(self):
+        build = os.path.join(BUILD, "house-release")
+        with tempfile.TemporaryDirectory() as place:
+            prefix = os.path.join(place, "prefix")
+            run("cmake", "--preset", "release", "-B", build)
+            run("cmake", "--build", build)
+            run("cmake", "--install", build, "--prefix", prefix)
+            for path in ("bin/pinrouted", "bin/pinroutectl", "include/pinroute.h", "lib/libpinroute.so",
+                         "lib/libpinroute.so.0", "lib/pkgconfig/pinroute.pc"):
+                self.assertTrue(os.path.exists(os.path.join(prefix, path)), path)
+            program = os.path.join(place, "outside")
+            with open(program + ".c", "w", encoding="ascii") as f:
+                f.write(self.PROGRAM)
+            config = {**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}
+            flags = run("pkg-config", "--cflags", "--libs", "pinroute", env=config).split()
+            run("gcc", "-std=c99", "-Wall", "-Werror", program + ".c", "-o", program, *flags)
+            said = run(program, place, env={**os.environ, "LD_LIBRARY_PATH": os.path.join(prefix, "lib")})
+            self.assertEqual(said, "STORE_UNAVAILABLE\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
