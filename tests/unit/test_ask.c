@@ -1,0 +1,332 @@
+/* test_ask.c -- one request, one reply, one deadline, against a daemon that misbehaves. */
+#include "client/ask.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "tests/unit/fake_daemon.h"
+
+#define MS CLOCK_NS_PER_MS
+
+static char dir[64];
+static struct fake fake;
+static struct ask_fresh *fresh;
+static struct ask client;
+static const struct view_pulse pulse = {77, 1000};
+
+static unsigned sockets_before; /* the test runner's */
+
+static unsigned open_sockets(void)
+{
+        unsigned n = 0 - sockets_before;
+        struct stat st;
+        for (int fd = 0; fd < 256; fd++)
+                n += fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+        return n;
+}
+
+static void setup(void)
+{
+        strcpy(dir, "/dev/shm/pnr-ask-XXXXXX");
+        cr_assert_not_null(mkdtemp(dir));
+        fake_start(&fake, dir);
+        fresh = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        cr_assert_eq(madvise(fresh, 4096, MADV_WIPEONFORK), 0);
+        cr_assert(ask_init(&client, fresh, dir));
+        sockets_before = open_sockets();
+}
+
+static void teardown(void)
+{
+        ask_fini(&client);
+        fake_fini(&fake);
+        rmdir(dir);
+}
+
+TestSuite(ask, .init = setup, .fini = teardown);
+
+static int record_with(struct view_pulse p, int timeout_ms)
+{
+        struct pnr_request q = {.op = PNR_OP_RECORD, .cluster = "main", .key = {1, 2}, .ms = 5};
+        struct pnr_reply r;
+        return ask(&client, &q, p, clock_ns() + timeout_ms * MS, &r);
+}
+
+static int record(int timeout_ms) { return record_with(pulse, timeout_ms); }
+
+/* Records against a daemon that fails: it must not take longer than asked for (loosely, for a slow machine).
+ */
+static void expect_failure(int timeout_ms)
+{
+        int64_t before_ns = clock_ns();
+        errno = 77;
+        cr_expect_eq(record(timeout_ms), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(errno, 77);
+        int64_t took_ns = clock_ns() - before_ns;
+        cr_expect(took_ns < (4 * timeout_ms + 100) * MS, "took %ld ms", (long)(took_ns / MS));
+}
+
+Test(ask, says_hello_once_per_connection_and_keeps_it)
+{
+        errno = 77;
+        for (int i = 0; i < 100; i++)
+                cr_assert_eq(record(2000), PINROUTE_OK);
+        cr_expect_eq(errno, 77);
+        cr_expect_eq(fake.orders->connections, 1);
+        cr_expect_eq(fake.orders->hellos, 1);
+        cr_expect_eq(fake.orders->records, 100);
+        cr_expect(fcntl(fresh->socket.number - 1, F_GETFD) & FD_CLOEXEC);
+}
+
+Test(ask, an_answer_that_comes_too_late_is_never_taken_for_the_next)
+{
+        fake.orders->kind = FAKE_LATE;
+        fake.orders->late_ms = 60;
+        cr_assert_eq(record(20), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(fresh->socket.number, 0, "the connection is closed");
+        fake.orders->kind = FAKE_ANSWERS;
+        cr_expect_eq(record(2000), PINROUTE_OK);
+        cr_expect_eq(fake.orders->connections, 2);
+}
+
+Test(ask, a_silent_daemon_costs_the_deadline_and_a_wrong_answer_nothing_but_the_connection)
+{
+        static const int kinds[] = {FAKE_NEVER, FAKE_WRONG_NUMBER, FAKE_SHORT,
+                                    FAKE_LONG,  FAKE_EMPTY,        FAKE_CLOSES};
+        for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+                fake.orders->kind = kinds[i];
+                expect_failure(20);
+                cr_expect_eq(fresh->socket.number, 0, "kind %d", kinds[i]);
+                fake.orders->kind = FAKE_ANSWERS;
+                cr_expect_eq(record(2000), PINROUTE_OK, "kind %d", kinds[i]);
+        }
+        cr_expect_eq(open_sockets(), 1);
+}
+
+Test(ask, a_full_backlog_is_waited_for_within_the_deadline)
+{
+        fake_kill(&fake);
+        fake_listen(&fake, dir, 0);
+        int crowd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        cr_assert_eq(connect(crowd, (void *)&fake.address, sizeof fake.address), 0);
+        int64_t before_ns = clock_ns();
+        expect_failure(20);
+        cr_expect(clock_ns() - before_ns >= 20 * MS, "not before its time");
+        close(crowd);
+        cr_expect_eq(open_sockets(), 1, "the listener");
+}
+
+static void *start_later(void *arg)
+{
+        poll(NULL, 0, 30);
+        fake_start(&fake, dir);
+        return arg;
+}
+
+Test(ask, a_daemon_that_comes_back_within_the_deadline_is_reached)
+{
+        pthread_t t;
+        cr_assert_eq(record(2000), PINROUTE_OK);
+        fake_kill(&fake);
+        pthread_create(&t, NULL, start_later, NULL);
+        cr_expect_eq(record(10000), PINROUTE_OK, "the socket refuses at first");
+        pthread_join(t, NULL);
+        fake_kill(&fake);
+        unlink(fake.address.sun_path);
+        pthread_create(&t, NULL, start_later, NULL);
+        cr_expect_eq(record(10000), PINROUTE_OK, "the socket is not there at first");
+        pthread_join(t, NULL);
+}
+
+Test(ask, after_three_failures_the_breaker_asks_no_more_until_the_pulse_moves_or_a_second_is_over)
+{
+        fake.orders->kind = FAKE_NEVER;
+        for (int i = 0; i < 3; i++)
+                expect_failure(10);
+        cr_expect_eq(fake.orders->connections, 3);
+        int64_t before_ns = clock_ns();
+        for (int i = 0; i < 100; i++)
+                cr_assert_eq(record(1000), PINROUTE_E_UNREACHABLE);
+        cr_expect(clock_ns() - before_ns < 500 * MS, "at once");
+        cr_expect_eq(fake.orders->connections, 3, "nobody asked");
+        fake.orders->kind = FAKE_ANSWERS;
+        cr_expect_eq(record_with((struct view_pulse){77, 1100}, 2000), PINROUTE_OK, "the heartbeat moved");
+        fake.orders->kind = FAKE_NEVER;
+        for (int i = 0; i < 3; i++)
+                expect_failure(10);
+        cr_expect_eq(record_with((struct view_pulse){78, 1000}, 10), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(fake.orders->connections, 7, "the epoch moved: it asked");
+        fake.orders->kind = FAKE_ANSWERS;
+        fresh->open_until_ns = clock_ns();
+        cr_expect_eq(record_with((struct view_pulse){78, 1000}, 2000), PINROUTE_OK, "its time is over");
+        cr_expect_eq(fresh->failures, 0);
+}
+
+Test(ask, hello_tells_a_clock_of_another_namespace_and_ignores_a_slow_one)
+{
+        struct pnr_reply r;
+        fake.orders->turn = 5;
+        cr_assert_eq(ask_hello(&client, clock_ns() + 2000 * MS, &r), PINROUTE_OK);
+        cr_expect_eq(r.turn, 5);
+        cr_expect_eq(client.clock_ahead_ms, 0);
+        cr_expect_eq(open_sockets(), 0, "a prefork master keeps nothing");
+        fake.orders->ahead_ms = 500000;
+        cr_assert_eq(ask_hello(&client, clock_ns() + 2000 * MS, &r), PINROUTE_OK);
+        cr_expect(client.clock_ahead_ms > 499000 && client.clock_ahead_ms < 501000);
+        fake.orders->kind = FAKE_LATE;
+        fake.orders->late_ms = 250;
+        fake.orders->ahead_ms = 0;
+        cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
+        cr_expect(client.clock_ahead_ms > 499000, "who knows when it looked at its clock");
+        fake.orders->kind = FAKE_ANSWERS;
+        cr_assert_eq(ask_hello(&client, clock_ns() + 2000 * MS, &r), PINROUTE_OK);
+        cr_expect_eq(client.clock_ahead_ms, 0);
+        fake.orders->ahead_ms = 1ll << 60;
+        cr_expect_eq(ask_hello(&client, clock_ns() + 2000 * MS, &r), PINROUTE_E_UNREACHABLE,
+                     "no clock says that");
+}
+
+Test(ask, hello_has_no_patience_with_a_daemon_that_is_not_there)
+{
+        struct pnr_reply r;
+        fake_kill(&fake);
+        int64_t before_ns = clock_ns();
+        cr_expect_eq(ask_hello(&client, before_ns + 5000 * MS, &r), PINROUTE_E_UNREACHABLE);
+        cr_expect(clock_ns() - before_ns < 1000 * MS);
+        cr_expect_eq(fresh->failures, 0);
+}
+
+/* The application closed our descriptor and got the same number for its own socket, its file, or for nothing.
+ */
+Test(ask, a_descriptor_that_was_closed_behind_our_back_is_neither_written_to_nor_closed)
+{
+        for (int i = 0; i < 3; i++) {
+                char byte;
+                int pair[2];
+                cr_assert_eq(record(2000), PINROUTE_OK);
+                int number = fresh->socket.number - 1;
+                cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+                int file = open("/dev/zero", O_RDWR);
+                close(number);
+                if (i == 0)
+                        cr_assert_eq(dup2(pair[0], number), number);
+                if (i == 1)
+                        cr_assert_eq(dup2(file, number), number);
+                cr_expect_eq(record(2000), PINROUTE_OK);
+                cr_expect_eq(recv(pair[1], &byte, 1, 0), -1, "nothing was sent to it, and it was not closed");
+                cr_expect_eq(errno, EAGAIN);
+                if (i < 2) {
+                        cr_expect_neq(fcntl(number, F_GETFD), -1);
+                        cr_expect_neq(fresh->socket.number - 1, number);
+                        close(number);
+                }
+                close(pair[0]), close(pair[1]), close(file);
+                ask_fini(&client);
+        }
+}
+
+Test(ask, the_first_three_descriptors_are_left_to_the_application)
+{
+        int keep = fcntl(0, F_DUPFD_CLOEXEC, 10);
+        close(0);
+        cr_expect_eq(record(2000), PINROUTE_OK);
+        cr_expect(fresh->socket.number - 1 > 2);
+        cr_expect_eq(fcntl(0, F_GETFD), -1, "and 0 is still closed");
+        dup2(keep, 0);
+        close(keep);
+}
+
+Test(ask, a_child_gives_back_its_copy_of_the_connection_and_the_parent_keeps_its_own)
+{
+        int st;
+        cr_assert_eq(record(2000), PINROUTE_OK);
+        pid_t child = fork();
+        if (child == 0) {
+                bool good = record(2000) == PINROUTE_OK && open_sockets() == 1 && fresh->number == 2;
+                _exit(good ? 0 : 1);
+        }
+        cr_assert_eq(waitpid(child, &st, 0), child);
+        cr_expect(WIFEXITED(st) && WEXITSTATUS(st) == 0);
+        cr_expect_eq(record(2000), PINROUTE_OK);
+        cr_expect_eq(fake.orders->connections, 2, "the child's, and the parent's first");
+}
+
+Test(ask, a_child_closes_nothing_that_took_the_number_of_the_connection)
+{
+        int st;
+        cr_assert_eq(record(2000), PINROUTE_OK);
+        int number = fresh->socket.number - 1;
+        pid_t child = fork();
+        if (child == 0) {
+                int file = open("/dev/zero", O_RDWR);
+                dup2(file, number);
+                bool good = record(2000) == PINROUTE_OK && fcntl(number, F_GETFD) != -1;
+                _exit(good ? 0 : 1);
+        }
+        cr_assert_eq(waitpid(child, &st, 0), child);
+        cr_expect(WIFEXITED(st) && WEXITSTATUS(st) == 0);
+}
+
+Test(ask, the_lock_is_part_of_the_deadline)
+{
+        cr_assert(lock_take(&fresh->lock, 0));
+        expect_failure(20);
+        cr_expect_eq(fake.orders->connections, 0);
+        cr_expect_eq(fresh->failures, 0, "nobody was asked");
+        lock_give(&fresh->lock);
+        cr_expect_eq(record(2000), PINROUTE_OK);
+}
+
+Test(ask, without_descriptors_it_fails_at_once)
+{
+        int fd[1024], n = 0;
+        while (n < 1024 && (fd[n] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+                n++;
+        bool exhausted = n < 1024;
+        if (exhausted)
+                expect_failure(1000);
+        while (n > 0)
+                close(fd[--n]);
+        cr_expect_eq(record(2000), PINROUTE_OK);
+}
+
+static void on_signal(int signal) { (void)signal; }
+
+static void *pester(void *arg)
+{
+        pthread_t *victim = arg;
+        for (int i = 0; i < 40; i++) {
+                pthread_kill(*victim, SIGUSR1);
+                poll(NULL, 0, 1);
+        }
+        return NULL;
+}
+
+Test(ask, signals_neither_end_nor_lengthen_the_wait)
+{
+        pthread_t t, self = pthread_self();
+        struct sigaction act = {.sa_handler = on_signal};
+        sigaction(SIGUSR1, &act, NULL);
+        fake.orders->kind = FAKE_NEVER;
+        pthread_create(&t, NULL, pester, &self);
+        int64_t before_ns = clock_ns();
+        expect_failure(50);
+        cr_expect(clock_ns() - before_ns >= 50 * MS, "not before its time");
+        pthread_join(t, NULL);
+}
+
+Test(ask, a_directory_too_long_for_a_socket_is_refused)
+{
+        struct ask a;
+        char longest[200];
+        memset(longest, 'd', sizeof longest);
+        size_t fits = sizeof a.address.sun_path - sizeof "/pinrouted.sock";
+        longest[fits] = '\0';
+        cr_expect(ask_init(&a, fresh, longest));
+        longest[fits] = 'd';
+        longest[fits + 1] = '\0';
+        cr_expect_not(ask_init(&a, fresh, longest));
+}
