@@ -196,6 +196,8 @@ void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struc
                 enum node_admin admin = slot == PNR_NO_NODE ? NODE_READY : n->admin;
                 if (other_server)
                         occupy(c, n, new, now);
+                if (other_server && is_primary(c, n))
+                        new_history(c); /* what was fenced on the server before releases nobody */
                 n->conf = *new;
                 n->admin = admin;
         }
