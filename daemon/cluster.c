@@ -203,6 +203,9 @@ void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struc
         }
         if (!conf->follow_promotion || c->primary == PNR_NO_NODE)
                 set_primary(c, configured_primary(c));
+        if (!conf->early_release)
+                FOR_EACH_NODE (c, n)
+                        forget_caught_up(c, n);
         rebuild_schedule(c);
 }
 
@@ -314,7 +317,8 @@ static enum node_verdict replica_told(struct cluster *c, struct cluster_node *n,
         enum node_verdict v = node_judge_replica(&n->facts, &by, now, n->why);
         bool same_history = v != NODE_WRONG && c->timeline && n->facts.timeline == c->timeline &&
                             n->facts.system_identifier == c->system_identifier;
-        n->caught_up = same_history ? fence_reached(&c->fence, n->facts.position) : 0;
+        n->caught_up =
+            same_history && c->conf.early_release ? fence_reached(&c->fence, n->facts.position) : 0;
         n->stamp = n->sent;
         c->dirty = true;
         return v;
