@@ -277,6 +277,10 @@ static void follow_promotion(struct cluster *c)
 static void primary_told(struct cluster *c, const struct cluster_node *n)
 {
         const struct node_facts *f = &n->facts;
+        if (!f->position.bytes || !f->timeline || !f->system_identifier) { /* every replica would have this */
+                fence_failed(&c->fence);
+                return;
+        }
         if (f->system_identifier != c->system_identifier || f->timeline != c->timeline) {
                 if (c->timeline)
                         log_warning("cluster %s: primary %s is on timeline %" PRIu32 " of system %" PRIu64
