@@ -1,15 +1,16 @@
-/* stale_read.c -- does a read decided after record_write() ever miss the write?  Pairs of processes on real
- * servers. Driven by test_stale_read.py.  Needs: create table stale_read (k bigint primary key, v bigint not
- * null).
+/* stale_read.c -- does a read decided after record_write() ever miss the write?  Pairs of processes on
+ * real servers, driven by test_stale_read.py.
+ * Needs: create table stale_read (k bigint primary key, v bigint not null).
  *
- *   stale_read DIR ROUNDS [pairs=N] [keys=N] [pause=MS] [idle=MS] [spread=MS] [ignore-pins]
+ *   stale_read DIR ROUNDS [pairs=N] [keys=N] [pause=MS] [idle=MS] [spread=MS] [async] [ignore-pins]
  *     ROUNDS   commits per pair: a writer commits on the primary, records, and then tells its reader of it
  *     keys     written at random (64); with spread, each in its turn
  *     pause    writers wait up to twice as long between rounds (20)
  *     idle     readers wait up to this long for news, then read some key that they know of (10)
  *     spread   reads are of keys at any age up to this, and only those from then on count (offload)
- * Even pairs write with synchronous_commit = on, odd ones off; each second pair uses the handle from before
- * the fork. Prints one line of `name=number`; exits 1 when a read was stale or anything failed. */
+ *     async    no pair commits synchronously; without it, each second one does
+ * Pairs 2, 3, 6, 7 ... open a handle of their own, the others use that from before the fork.
+ * Prints one line of `name=number`; exits 1 when a read was stale or anything failed. */
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -56,7 +57,7 @@ struct tally {
 static struct {
         const char *dir;
         long rounds, pairs, keys, pause_ms, idle_ms, spread_ms;
-        bool ignore_pins;
+        bool async, ignore_pins;
 } opt = {.pairs = 4, .keys = 64, .pause_ms = 20, .idle_ms = 10};
 
 static struct pinroute *pr;
@@ -148,6 +149,7 @@ static int key_text(char *ret, size_t size, long key)
         return snprintf(ret, size, "pair %ld, key %ld", pair, key);
 }
 
+static bool synchronous(void) { return !opt.async && pair % 2 == 0; }
 static long row_of(long key) { return pair * KEYS_MAX + key; }
 
 /* Commits, records, and only then says so. */
@@ -174,8 +176,8 @@ static void writer(int tell)
         struct pinroute_decision d;
         pinroute_route_write(pr, cluster, &d);
         PGconn *primary = connect_to(d.node);
-        bool ok = primary &&
-                  execute(primary, pair % 2 ? "set synchronous_commit = off" : "set synchronous_commit = on");
+        bool ok = primary && execute(primary, synchronous() ? "set synchronous_commit = on"
+                                                            : "set synchronous_commit = off");
         for (long value = 1; ok && value <= opt.rounds; value++) {
                 long key = opt.spread_ms ? value % opt.keys : up_to(opt.keys - 1);
                 ok = round_trip(primary, key, value, tell);
@@ -207,7 +209,7 @@ static void read_key(long key)
                 return;
         unsigned long age = (unsigned long)(now_ms() - want.at_ms);
         mine->stale++;
-        mine->synchronous_stale += pair % 2 == 0;
+        mine->synchronous_stale += synchronous();
         mine->worst_ms = age > mine->worst_ms ? age : mine->worst_ms;
         if (!opt.ignore_pins)
                 fprintf(stderr,
@@ -299,8 +301,9 @@ static bool option(const char *word)
                         *list[i].value = atol(word + strlen(list[i].name));
                         return *list[i].value >= 0 && *list[i].value <= list[i].max;
                 }
-        opt.ignore_pins = strcmp(word, "ignore-pins") == 0;
-        return opt.ignore_pins;
+        bool *flag = strcmp(word, "async") == 0 ? &opt.async : &opt.ignore_pins;
+        *flag = flag == &opt.async || strcmp(word, "ignore-pins") == 0;
+        return *flag;
 }
 
 static struct tally sum(const struct tally *each)
@@ -339,7 +342,7 @@ int main(int argc, char **argv)
         if (!right || (opt.rounds = atol(argv[2])) < 1)
                 return fputs(
                            "usage: stale_read DIR ROUNDS [pairs=N] [keys=N] [pause=MS] [idle=MS] [spread=MS] "
-                           "[ignore-pins]\n",
+                           "[async] [ignore-pins]\n",
                            stderr),
                        2;
         opt.dir = argv[1];
