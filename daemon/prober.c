@@ -24,8 +24,7 @@
 
 #define MEMORY_MAX      (512ul << 20)
 #define MEMORY_ROOM     (24ul << 20) /* beyond what is in use when a check begins */
-#define MEMORY_PER_NODE (2ul << 20)  /* a TLS connection with the system's root certificates needs about one \
-                                      */
+#define MEMORY_PER_NODE (2ul << 20)  /* TLS with the system's root certificates needs about one */
 #define ORDERS_PER_TURN 64           /* then the nodes' sockets have their turn */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -373,7 +373,8 @@ class OnPostgres(Story):
                     slowest = max(slowest, good.took_us)
                     if any(r.number == bad for r in p.results):
                         break
-                self.assertLess(slowest / 1e6, bound(0.05))
+                if not harness.SANITIZE:  # which allows no limit on memory, and so none on a huge message
+                    self.assertLess(slowest / 1e6, bound(0.05))
                 result = p.result(bad)
                 self.assertTimely(result)
                 if mode == "notify_idle":  # either the answer was not yet followed by the flood, or it was
