@@ -50,7 +50,7 @@ static int damaged_status(size_t offset)
         uint8_t *map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         close(fd);
         for (off_t at = 0; at + (off_t)sizeof live.header <= st.st_size; at += 2)
-                if (memcmp(map + at, &live.header.magic, 8) == 0)
+                if (memcmp(map + at, &live.header, sizeof live.header) == 0)
                         map[at + (off_t)offset] ^= 1;
         munmap(map, (size_t)st.st_size);
         int status = open_status();
