@@ -133,8 +133,10 @@ void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const 
                         continue;
                 if (admin[i] <= NODE_MAINT)
                         cluster_set_admin(c, slot, (enum node_admin)admin[i], now);
-                if (c->conf.follow_promotion && i == found->primary)
+                if (c->conf.follow_promotion && i == found->primary) {
                         c->primary = slot;
+                        c->settled = true;
+                }
         }
         rebuild_schedule(c);
 }
@@ -168,12 +170,27 @@ static void new_history(struct cluster *c)
         c->dirty = true;
 }
 
-static void set_primary(struct cluster *c, unsigned slot)
+/* What a node has shown in one role says nothing about the other. */
+static void change_role(struct cluster *c, unsigned slot, struct mono now)
 {
-        if (c->primary == slot)
+        if (slot == PNR_NO_NODE)
+                return;
+        struct cluster_node *n = &c->node[slot];
+        n->window = (struct node_window){0};
+        n->due = mono_sooner(n->due, now);
+        snprintf(n->why, sizeof n->why, "its role has changed");
+        move(c, n, NODE_UNKNOWN, now);
+}
+
+static void set_primary(struct cluster *c, unsigned slot, struct mono now)
+{
+        unsigned was = c->primary;
+        if (was == slot)
                 return;
         c->primary = slot;
         new_history(c);
+        change_role(c, was, now);
+        change_role(c, slot, now);
         rebuild_schedule(c);
 }
 
@@ -185,7 +202,7 @@ void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struc
                 if (!conf_of(conf, n->conf.name)) {
                         log_info("cluster %s: %s is no longer configured", conf->name, n->conf.name);
                         if (is_primary(c, n))
-                                set_primary(c, PNR_NO_NODE);
+                                set_primary(c, PNR_NO_NODE, now);
                         *n = (struct cluster_node){0};
                 }
         for (unsigned i = 0; i < conf->n_nodes; i++) {
@@ -201,8 +218,9 @@ void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struc
                 n->conf = *new;
                 n->admin = admin;
         }
+        c->split_brain = c->split_brain && conf->follow_promotion;
         if (!conf->follow_promotion || c->primary == PNR_NO_NODE)
-                set_primary(c, configured_primary(c));
+                set_primary(c, configured_primary(c), now);
         if (!conf->early_release)
                 FOR_EACH_NODE (c, n)
                         forget_caught_up(c, n);
@@ -241,37 +259,68 @@ void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, 
 
 /* ---- answers ---- */
 
-/* follow_promotion: the primary is the node that is not in recovery.  Two at once: keep the last one, alarm.
- */
-static void follow_promotion(struct cluster *c)
+/* Nodes out of recovery, as far as they answer. */
+struct leaders {
+        bool all_asked;    /* every node has been heard or given up on */
+        bool leads;        /* the primary is one of them */
+        unsigned rivals;   /* the others */
+        unsigned heirs;    /* rivals on a newer timeline than the primary was ever on */
+        unsigned heir;     /* one of those */
+        unsigned foremost; /* newest timeline of all, the primary's before an equal one */
+};
+
+static struct leaders find_leaders(struct cluster *c)
 {
-        unsigned others = 0, other = PNR_NO_NODE;
-        bool all_asked = true;
-        const struct cluster_node *now_primary = c->primary == PNR_NO_NODE ? NULL : &c->node[c->primary];
+        struct leaders l = {.all_asked = true, .heir = PNR_NO_NODE, .foremost = PNR_NO_NODE};
+        uint32_t newest = 0;
         FOR_EACH_NODE (c, n) {
-                all_asked = all_asked && (n->checks || n->admin == NODE_MAINT);
-                if (n == now_primary || !n->answers || n->facts.in_recovery ||
-                    n->facts.timeline <= c->timeline)
+                l.all_asked = l.all_asked && (n->checks || n->admin == NODE_MAINT);
+                if (!n->answers || n->facts.in_recovery)
                         continue;
-                if (c->system_identifier && n->facts.system_identifier != c->system_identifier)
+                if (is_primary(c, n))
+                        l.leads = true;
+                else if (c->system_identifier && n->facts.system_identifier != c->system_identifier)
                         continue;
-                others++;
-                other = slot_of(c, n);
+                else
+                        l.rivals++;
+                if (n->facts.timeline > newest || (is_primary(c, n) && n->facts.timeline == newest)) {
+                        newest = n->facts.timeline;
+                        l.foremost = slot_of(c, n);
+                }
+                if (!is_primary(c, n) && n->facts.timeline > c->timeline) {
+                        l.heirs++;
+                        l.heir = slot_of(c, n);
+                }
         }
-        bool leads = now_primary && now_primary->answers && !now_primary->facts.in_recovery;
-        bool gone = !now_primary || now_primary->state == NODE_DOWN ||
-                    (now_primary->answers && now_primary->facts.in_recovery);
-        bool split = others > 1 || (leads && others);
+        return l;
+}
+
+/* follow_promotion: the primary is the node that is not in recovery.  Two at once: keep the last one, alarm;
+ * where no store tells which one was the last, the newest timeline, else the configured role. */
+static void follow_promotion(struct cluster *c, struct mono now)
+{
+        const struct cluster_node *was = c->primary == PNR_NO_NODE ? NULL : &c->node[c->primary];
+        struct leaders l = find_leaders(c);
+        bool gone = !l.leads && (!was || was->state == NODE_DOWN || was->answers);
+        bool split = l.rivals > 1 || (l.leads && l.rivals);
+        unsigned next = c->primary;
+        if (l.all_asked && !c->settled && l.foremost != PNR_NO_NODE)
+                next = l.foremost;
+        else if (l.all_asked && gone && l.heirs == 1)
+                next = l.heir;
+        c->settled = c->settled || (l.all_asked && l.foremost != PNR_NO_NODE);
+        const char *name = next == PNR_NO_NODE ? "unknown" : c->node[next].conf.name;
+        if (next != c->primary) {
+                log_warning("cluster %s: the primary is now %s, was %s", c->conf.name, name,
+                            was ? was->conf.name : "unknown");
+                set_primary(c, next, now);
+                c->system_identifier = c->node[next].facts.system_identifier;
+                c->timeline = c->node[next].facts.timeline; /* from here on nobody older inherits */
+        }
         if (split && !c->split_brain)
-                log_error(
-                    "cluster %s: split brain: more than one node is out of recovery; the primary stays %s",
-                    c->conf.name, now_primary ? now_primary->conf.name : "unknown");
+                log_error("cluster %s: split brain: more than one node is out of recovery; the primary is %s",
+                          c->conf.name, name);
         c->split_brain = split;
-        if (gone && others == 1 && all_asked) {
-                log_warning("cluster %s: the primary is now %s, was %s", c->conf.name,
-                            c->node[other].conf.name, now_primary ? now_primary->conf.name : "unknown");
-                set_primary(c, other);
-        }
 }
 
 static void primary_told(struct cluster *c, const struct cluster_node *n)
@@ -351,7 +400,7 @@ static void answered(struct cluster *c, struct cluster_node *n, const struct pro
         n->took_us = r->took_us;
         take_facts(n, r);
         if (c->conf.follow_promotion)
-                follow_promotion(c);
+                follow_promotion(c, now);
         enum node_verdict v;
         if (is_primary(c, n)) {
                 v = node_judge_primary(&n->facts, n->why);
@@ -380,7 +429,7 @@ static void not_answered(struct cluster *c, struct cluster_node *n, const char *
         if (n->counts)
                 count_check(c, n, NODE_BAD, now);
         if (c->conf.follow_promotion)
-                follow_promotion(c);
+                follow_promotion(c, now);
 }
 
 static void broke(struct cluster *c, struct cluster_node *n)

@@ -35,6 +35,7 @@ struct cluster {
         struct cluster_node node[PNR_NODES_MAX];
         unsigned primary; /* slot, or PNR_NO_NODE */
         bool split_brain;
+        bool settled; /* which node was the last primary is known: remembered, or seen among all */
         uint64_t system_identifier; /* of the primary's history; 0: not heard yet */
         uint32_t timeline;
         struct marks samples; /* (ms, position) of the primary */

@@ -536,3 +536,409 @@ Test(cluster, a_primary_that_cannot_say_where_it_stands_fences_nothing, .init = 
         play_for(&p, 3000);
         cr_expect_not(play_released(&p, 1, g), "an unknown system is not the same system");
 }
+
+/* ---- who is the primary ---- */
+
+static void following(void)
+{
+        struct cluster_conf conf = play_conf("main", 3);
+        conf.follow_promotion = 1;
+        play_init_with(&p, &conf);
+        play_up(&p);
+}
+
+static void promote(unsigned slot, uint32_t timeline)
+{
+        p.server[slot].in_recovery = false;
+        p.server[slot].timeline = timeline;
+}
+
+/* The others replay what this primary has. */
+static void follow(unsigned primary)
+{
+        for (unsigned i = 0; i < p.conf.n_nodes; i++)
+                if (i != primary && p.server[i].in_recovery) {
+                        p.server[i].timeline = p.server[primary].timeline;
+                        p.server[i].position = p.server[primary].position;
+                }
+}
+
+static unsigned primary(void) { return play_record(&p).primary; }
+
+Test(cluster, a_promoted_node_is_followed_once_the_old_primary_is_down, .init = following)
+{
+        uint64_t g = caught_up_once();
+        p.server[0].manner = REFUSES;
+        promote(1, 2);
+        play_one_check(&p, 0);
+        cr_expect_eq(primary(), 0, "one failed check is not fall of them");
+        play_one_check(&p, 0);
+        play_one_check(&p, 1);
+        cr_expect_eq(primary(), 1);
+        cr_expect_not(play_released(&p, 2, g), "fenced on the old primary");
+        uint64_t second = cluster_pin(&p.c, p.now, 15000);
+        follow(1);
+        play_for(&p, 3000);
+        cr_expect_eq(primary(), 1);
+        cr_expect_eq(state(1), NODE_UP);
+        cr_expect_not(play_scheduled(&p, 1));
+        cr_expect(play_released(&p, 2, g) && play_released(&p, 2, second));
+        cr_expect_not(p.c.split_brain);
+}
+
+Test(cluster, without_follow_promotion_the_configured_primary_stays, .init = two_up)
+{
+        p.server[0].manner = REFUSES;
+        promote(1, 2);
+        play_for(&p, 5000);
+        cr_expect_eq(primary(), 0);
+        cr_expect_not(play_scheduled(&p, 1));
+}
+
+Test(cluster, a_primary_in_recovery_hands_over_at_once_and_shows_itself_anew_as_a_replica, .init = following)
+{
+        p.server[0].in_recovery = true;
+        promote(1, 2);
+        follow(1);
+        play_one_check(&p, 1);
+        play_one_check(&p, 0);
+        cr_expect_eq(primary(), 1);
+        cr_expect_not(play_scheduled(&p, 0), "it was good as a primary, not as a replica");
+        play_for(&p, 3000);
+        cr_expect(play_scheduled(&p, 0));
+}
+
+Test(cluster, in_a_split_brain_the_last_primary_stays_and_an_alarm_stands, .init = following)
+{
+        promote(1, 2);
+        play_for(&p, 3000);
+        cr_expect_eq(primary(), 0);
+        cr_expect(p.c.split_brain);
+        cr_expect_not(play_scheduled(&p, 1));
+        p.server[1].in_recovery = true;
+        p.server[1].timeline = 1;
+        play_for(&p, 3000);
+        cr_expect_not(p.c.split_brain, "the alarm ends with its cause");
+        cr_expect(play_scheduled(&p, 1));
+}
+
+Test(cluster, of_two_promoted_nodes_neither_is_followed, .init = following)
+{
+        p.server[0].manner = SILENT;
+        promote(1, 2);
+        promote(2, 2);
+        play_for(&p, 10000);
+        cr_expect_eq(primary(), 0);
+        cr_expect(p.c.split_brain);
+        p.server[2].manner = REFUSES;
+        play_for(&p, 1000);
+        cr_expect_eq(primary(), 1, "one of them is left");
+}
+
+Test(cluster, an_old_primary_that_comes_back_never_gets_its_role_back_by_itself)
+{
+        for (int64_t away = 0; away < 3000;
+             away += STEP_MS) { /* it comes back at every moment after the switch */
+                following();
+                p.server[0].manner = REFUSES;
+                promote(1, 2);
+                follow(1);
+                while (primary() == 0)
+                        play_step(&p);
+                play_for(&p, away % 1500);
+                p.server[0].manner = ANSWERS;
+                p.server[1].manner =
+                    away < 1500 ? ANSWERS : REFUSES; /* ... also when the new one fails just then */
+                for (unsigned i = 0; i < 200; i++) {
+                        play_step(&p);
+                        cr_assert_eq(primary(), 1, "back after %ld ms", (long)away);
+                        cr_assert_not(play_scheduled(&p, 0));
+                }
+                cr_assert_eq(p.c.split_brain, away < 1500, "two are out of recovery, or one");
+        }
+}
+
+Test(cluster, a_node_of_another_system_is_not_followed, .init = following)
+{
+        p.server[0].manner = REFUSES;
+        promote(1, 2);
+        p.server[1].system++;
+        play_for(&p, 5000);
+        cr_expect_eq(primary(), 0);
+}
+
+Test(cluster, after_a_lost_store_the_higher_timeline_leads_else_the_configured_role)
+{
+        for (uint32_t timeline = 1; timeline <= 2; timeline++)
+                for (unsigned late = 0; late < 3; late++) { /* whoever answers last */
+                        struct cluster_conf conf = play_conf("main", 2);
+                        conf.follow_promotion = 1;
+                        play_init_with(&p, &conf);
+                        promote(1, timeline);
+                        p.server[2].timeline = timeline;
+                        p.server[late].manner = SILENT;
+                        play_for(&p, 100);
+                        p.server[late].manner = ANSWERS;
+                        play_tell(&p, late);
+                        play_for(&p, 3000);
+                        cr_expect_eq(primary(), timeline - 1, "timeline %u, %u last: %u", timeline, late,
+                                     primary());
+                        cr_expect(p.c.split_brain);
+                        cr_expect_not(play_scheduled(&p, 2 - timeline));
+                }
+}
+
+Test(cluster, a_remembered_primary_is_kept_in_a_split_brain)
+{
+        struct cluster_conf conf = play_conf("main", 2);
+        struct pnr_cluster found = {
+            .name = "main", .n_nodes = 2, .primary = 1, .node = {{.name = "x"}, {.name = "shadow-2"}}};
+        uint8_t admin[PNR_NODES_MAX] = {0};
+        for (unsigned follows = 0; follows <= 1; follows++) {
+                conf.follow_promotion = follows;
+                play_init_with(&p, &conf);
+                cluster_remember(&p.c, &found, admin, p.now, p.now);
+                promote(2, 1);
+                play_for(&p, 3000);
+                cr_expect_eq(primary(), follows ? 2 : 0);
+        }
+}
+
+/* ---- reload ---- */
+
+static void reload(void) { cluster_configure(&p.c, &p.conf, p.now); }
+
+static void three_up(void)
+{
+        play_init(&p, 3);
+        play_up(&p);
+}
+
+Test(cluster, a_reload_keeps_slots_states_and_schedule, .init = three_up)
+{
+        uint64_t g = caught_up_once();
+        struct pnr_cluster before = play_record(&p);
+        reload();
+        struct pnr_cluster after = play_record(&p);
+        cr_expect_eq(memcmp(&before, &after, sizeof before), 0, "the same file again changes nothing");
+        p.server[1].manner = SILENT;
+        while (!p.number[1])
+                play_step(&p);
+        p.conf.node[1] = p.conf.node[3]; /* shadow-1 goes; another order in the file */
+        p.conf.n_nodes = 3;
+        reload();
+        cr_expect(p.c.node[1].conf.name[0] == '\0');
+        cr_expect(play_scheduled(&p, 2) && play_scheduled(&p, 3) && !play_scheduled(&p, 1));
+        cr_expect(play_released(&p, 2, g));
+        p.conf.node[3] = play_node("new", false, 1);
+        p.conf.n_nodes = 4;
+        reload();
+        cr_expect_eq(cluster_find_node(&p.c, "new"), 1, "a free slot is used again");
+        cr_expect_eq(state(1), NODE_UNKNOWN);
+        play_tell(&p, 1);
+        cr_expect_eq(p.c.node[1].checks, 0, "an answer about who had the slot before");
+        p.server[1].manner = ANSWERS;
+        play_for(&p, 300);
+        cr_expect(play_scheduled(&p, 1));
+        cr_expect_eq(cluster_find_node(&p.c, "shadow-1"), PNR_NO_NODE);
+}
+
+Test(cluster, another_conninfo_is_another_server_and_shows_itself_anew, .init = three_up)
+{
+        uint64_t g = caught_up_once();
+        cluster_set_admin(&p.c, 3, NODE_DRAIN, p.now);
+        strcpy(p.conf.node[1].conninfo, "host=elsewhere");
+        strcpy(p.conf.node[3].conninfo, "host=elsewhere too");
+        reload();
+        cr_expect_eq(state(1), NODE_UNKNOWN);
+        cr_expect_not(play_scheduled(&p, 1));
+        cr_expect_eq(play_record(&p).node[1].caught_up, 0);
+        cr_expect(play_released(&p, 2, g));
+        play_for(&p, 1000);
+        cr_expect(play_scheduled(&p, 1));
+        cr_expect_eq(p.c.node[3].admin, NODE_DRAIN, "a drain is of the name, not of the server");
+        cr_expect_not(play_scheduled(&p, 3));
+}
+
+Test(cluster, weights_and_limits_take_effect_with_the_reload, .init = two_up)
+{
+        p.conf.node[1].weight = 3;
+        p.conf.node[2].max_lag_ms = 777;
+        reload();
+        cr_expect_eq(play_record(&p).n_schedule, 4);
+        cr_expect_eq(p.c.node[2].conf.max_lag_ms, 777);
+        p.conf.node[1].weight = 0;
+        reload();
+        cr_expect_eq(play_record(&p).n_schedule, 1);
+        cr_expect_not(play_scheduled(&p, 1));
+}
+
+Test(cluster, roles_that_a_reload_swaps_have_to_be_shown_anew, .init = two_up)
+{
+        p.conf.node[0].is_primary = false;
+        p.conf.node[1].is_primary = true;
+        reload();
+        cr_expect_eq(primary(), 1);
+        for (unsigned i = 0; i < 300; i++) {
+                cr_assert_not(play_scheduled(&p, 0), "it is not in recovery");
+                cr_assert_not(play_scheduled(&p, 1));
+                play_step(&p);
+        }
+}
+
+Test(cluster, the_alarm_ends_when_promotion_is_no_longer_followed, .init = following)
+{
+        promote(1, 2);
+        play_for(&p, 2000);
+        cr_assert(p.c.split_brain);
+        p.conf.follow_promotion = 0;
+        reload();
+        play_for(&p, 2000);
+        cr_expect_not(p.c.split_brain);
+}
+
+Test(cluster, a_removed_cluster_is_published_as_such_and_asks_nobody, .init = two_up)
+{
+        cluster_remove(&p.c);
+        struct pnr_cluster r = play_record(&p);
+        cr_expect_eq(r.flags, PNR_CLUSTER_REMOVED);
+        cr_expect_str_eq(r.name, "main");
+        cr_expect(r.n_nodes == 0 && r.n_schedule == 0 && r.scheduled == 0 && r.primary == PNR_NO_NODE);
+        unsigned before = p.asks[0];
+        play_for(&p, 1000);
+        cr_expect_eq(p.asks[0], before);
+}
+
+/* ---- an operator's words ---- */
+
+Test(cluster, a_drain_takes_effect_at_once_and_outlives_failure_and_recovery, .init = two_up)
+{
+        cluster_set_admin(&p.c, 1, NODE_DRAIN, p.now);
+        cr_expect_not(play_scheduled(&p, 1));
+        unsigned before = p.asks[1];
+        play_for(&p, 1000);
+        cr_expect_eq(p.asks[1], before + 2, "it is still checked");
+        p.server[1].manner = REFUSES;
+        play_for(&p, 2000);
+        cr_expect_eq(state(1), NODE_DOWN);
+        p.server[1].manner = ANSWERS;
+        play_for(&p, 3000);
+        cr_expect_eq(state(1), NODE_UP);
+        cr_expect_not(play_scheduled(&p, 1));
+        cluster_set_admin(&p.c, 1, NODE_READY, p.now);
+        cr_expect(play_scheduled(&p, 1), "known to be good, it is back at once");
+}
+
+Test(cluster, a_node_in_maintenance_is_left_alone_and_shows_itself_anew, .init = two_up)
+{
+        p.server[1].manner = SILENT;
+        while (!p.number[1])
+                play_step(&p);
+        cluster_set_admin(&p.c, 1, NODE_MAINT, p.now);
+        cr_expect_not(play_scheduled(&p, 1));
+        unsigned before = p.asks[1];
+        uint64_t checks = p.c.node[1].checks;
+        play_tell(&p, 1);
+        play_for(&p, 5000);
+        cr_expect_eq(p.asks[1], before);
+        cr_expect_eq(p.c.node[1].checks, checks);
+        p.server[1].manner = ANSWERS;
+        cluster_set_admin(&p.c, 1, NODE_READY, p.now);
+        cr_expect_not(play_scheduled(&p, 1));
+        play_for(&p, 300);
+        cr_expect(play_scheduled(&p, 1));
+}
+
+Test(cluster, an_operator_s_words_generations_and_floor_are_remembered_by_name)
+{
+        play_init(&p, 3);
+        struct pnr_cluster found = {
+            .name = "main",
+            .n_nodes = 4,
+            .primary = PNR_NO_NODE,
+            .open_generation = 40,
+            .floor_generation = 41,
+            .floor_until_ms = p.now.ms + 9000,
+            .node = {{.name = "shadow-3"}, {.name = "gone"}, {.name = "shadow-1"}, {.name = "shadow-2"}}};
+        uint8_t admin[PNR_NODES_MAX] = {NODE_DRAIN, NODE_MAINT, NODE_MAINT, 200};
+        cluster_remember(&p.c, &found, admin, mono_plus(p.now, 5000), p.now);
+        cr_expect_eq(p.c.node[3].admin, NODE_DRAIN);
+        cr_expect_eq(p.c.node[1].admin, NODE_MAINT);
+        cr_expect_eq(p.c.node[2].admin, NODE_READY, "no word that we know");
+        cr_expect_eq(p.c.live_until.ms, p.now.ms + 9000);
+        struct pnr_cluster r = play_record(&p);
+        cr_expect_eq(r.floor_generation, 41);
+        cr_expect_eq(r.floor_until_ms, p.now.ms + 9000);
+        cr_expect_geq(cluster_pin(&p.c, p.now, 1), 41);
+        cr_expect(fence_wanted(&p.c.fence), "what was recorded before the restart is fenced");
+        play_for(&p, 1000);
+        cr_expect_eq(p.c.n_schedule, 1);
+        cr_expect(play_scheduled(&p, 2));
+}
+
+/* ---- floor, record, time ---- */
+
+Test(cluster, a_floor_is_merged_by_max, .init = two_up)
+{
+        cluster_raise_floor(&p.c, p.now, 10000, "first");
+        struct pnr_cluster a = play_record(&p);
+        cr_expect_eq(a.floor_generation, a.open_generation);
+        play_for(&p, 500);
+        cluster_raise_floor(&p.c, p.now, 5000, "second");
+        struct pnr_cluster b = play_record(&p);
+        cr_expect_gt(b.floor_generation, a.floor_generation);
+        cr_expect_eq(b.floor_until_ms, a.floor_until_ms, "never shortened");
+        cluster_raise_floor(&p.c, p.now, 20000, "third");
+        cr_expect_eq(play_record(&p).floor_until_ms, p.now.ms + 20000);
+        cr_expect_eq(p.c.floors, 3);
+        cr_expect(cluster_waits(&p.c, mono_plus(p.now, 19999)));
+        cr_expect_not(cluster_waits(&p.c, mono_plus(p.now, 20000)));
+}
+
+Test(cluster, a_shorter_pin_does_not_end_the_wait_for_a_longer_one, .init = two_up)
+{
+        cluster_pin(&p.c, p.now, 15000);
+        cluster_pin(&p.c, p.now, 1);
+        cr_expect(cluster_waits(&p.c, mono_plus(p.now, 14999)));
+}
+
+Test(cluster, the_record_says_what_was_configured, .init = two_up)
+{
+        p.conf.no_replica = CONF_NO_REPLICA_ERROR;
+        p.conf.node[2].weight = 5;
+        reload();
+        cr_expect(p.c.dirty);
+        struct pnr_cluster r = play_record(&p);
+        cr_expect_not(p.c.dirty);
+        cr_expect_eq(r.flags, PNR_CLUSTER_NO_REPLICA_ERROR);
+        cr_expect(r.trust_ms == 250 && r.pin_ms == 15000 && r.max_pin_ms == 300000 && r.n_nodes == 3);
+        cr_expect_str_eq(r.node[2].name, "shadow-2");
+        cr_expect_eq(r.node[2].weight, 5);
+        cr_expect_eq(r.scheduled, 6);
+}
+
+Test(cluster, it_is_never_due_for_ever)
+{
+        for (unsigned variant = 0; variant < 128; variant++) {
+                struct cluster_conf conf = play_conf("main", 3);
+                conf.early_release = variant & 1;
+                conf.follow_promotion = variant >> 1 & 1;
+                play_init_with(&p, &conf);
+                play_up(&p);
+                p.server[0].manner = (variant >> 2) % 3;
+                p.server[1].manner = (variant >> 4) % 3;
+                if (variant & 64)
+                        cluster_set_admin(&p.c, variant & 32 ? 0 : 2, NODE_MAINT, p.now);
+                int64_t end = p.now.ms + 30000;
+                unsigned turns = 0;
+                while (p.now.ms < end) {
+                        int64_t due = cluster_next_due(&p.c, p.now).ms;
+                        cluster_pin(&p.c, p.now, 20000);
+                        p.now.ms = due > p.now.ms ? due : p.now.ms + 1; /* as the loop does */
+                        play_turn(&p);
+                        turns++;
+                }
+                cr_assert_lt(turns, 4 * 30 * 25, "variant %u: %u turns in 30 s", variant, turns);
+                cr_assert_gt(turns, 30);
+        }
+}
