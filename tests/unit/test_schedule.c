@@ -55,8 +55,7 @@ static void check_shares(const unsigned *weight, unsigned n)
         for (unsigned i = 0; i < n; i++) {
                 cr_assert_eq(got[i] > 0, weight[i] > 0, "node %u of weight %u", i, weight[i]);
                 double due = (double)weight[i] * length / sum, off = got[i] - due;
-                double room = length == sum ? 0 : 1.0 + n * due / length; /* scaled down: see schedule.h */
-                room = sum <= PNR_SCHEDULE_MAX ? 0.0001 : room;
+                double room = sum <= PNR_SCHEDULE_MAX ? 0.0001 : 1.0 + n * due / length;
                 cr_assert(off <= room && off >= -room, "node %u: %u places of %u, due %.2f", i, got[i],
                           length, due);
         }
