@@ -14,6 +14,8 @@
 
 #define ACCEPTS_PER_TURN 64
 #define ACCEPT_PAUSE_MS  100 /* when no descriptor is left: a level-triggered listener would spin */
+#define FULL_PAUSE_MS    2   /* when every place is in use */
+#define IDLE_MS          10  /* who came or was answered later than this may be about to ask */
 
 static void drop(struct conn *c)
 {
@@ -24,17 +26,27 @@ static void drop(struct conn *c)
         free(c);
 }
 
+static bool has_asked(const struct conn *c)
+{
+        char byte;
+        return c->in_batch || recv(c->fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0;
+}
+
 /* Room for one more: the connection that has been idle longest goes; its stub connects again when it has to.
- */
+ * None that waits for its answer: with more workers than places, those would push each other out unheard. */
 static bool make_room(struct conns *cs)
 {
         struct conn *c;
-        TAILQ_FOREACH (c, &cs->by_use, by_use)
-                if (!c->in_batch) {
-                        cs->core->stats.closed_idle++;
-                        drop(c);
-                        return true;
-                }
+        struct mono now = clock_mono();
+        TAILQ_FOREACH (c, &cs->by_use, by_use) {
+                if (mono_since(now, c->last) < IDLE_MS)
+                        return false;
+                if (has_asked(c))
+                        continue;
+                cs->core->stats.closed_idle++;
+                drop(c);
+                return true;
+        }
         return false;
 }
 
@@ -83,9 +95,9 @@ static bool adopt(struct conns *cs, int fd)
         return true;
 }
 
-static void rest(struct conns *cs)
+static void rest(struct conns *cs, int ms)
 {
-        struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+        struct timeval pause = {.tv_usec = ms * 1000};
         cs->core->stats.accept_failures++;
         event_del(cs->acceptable);
         event_add(cs->again, &pause);
@@ -96,19 +108,21 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
         (void)what;
         struct conns *cs = arg;
         for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
-                if (cs->n >= (unsigned)cs->core->conf->max_clients && !make_room(cs))
+                if (cs->n >= (unsigned)cs->core->conf->max_clients && !make_room(cs)) {
+                        rest(cs, FULL_PAUSE_MS);
                         return;
+                }
                 int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
                 if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
                         if (!make_room(cs))
-                                rest(cs);
+                                rest(cs, cs->n ? FULL_PAUSE_MS : ACCEPT_PAUSE_MS);
                         return; /* the next turn tries again with what was freed */
                 }
                 if (fd < 0)
                         return;
                 if (!adopt(cs, fd)) {
                         close(fd);
-                        rest(cs);
+                        rest(cs, ACCEPT_PAUSE_MS);
                         return;
                 }
         }

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""test_crowd.py -- many workers, and many that die: nothing leaks in the daemon and nobody else notices."""
+# ctest: asan
+import os
+import resource
+import subprocess
+import time
+import unittest
+
+import harness
+from harness import eventually, size
+
+NO_NODES = ["default = host=127.0.0.1 port=1 dbname=app user=pinroute role=primary"]
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class People:
+    """crowd.c: a parent with many workers."""
+
+    def __init__(self, daemon, workers, handle="own"):
+        self.process = harness.spawn([os.path.join(harness.BUILD, "tests", "crowd"), daemon.dir, "main", str(workers), handle],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.workers = workers
+        assert self.answer().ready == workers
+
+    def answer(self):
+        return harness.Answer(self.process.stdout.readline().rstrip("\n"))
+
+    def do(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def quit(self):
+        self.process.stdin.close()
+        said = self.answer()
+        assert self.process.wait(30) == 0
+        self.process.stdout.close()
+        return said
+
+    def close(self):
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+            self.process.stdout.close()
+
+
+class Crowd(harness.Scenario):
+    def people(self, daemon, workers, handle="own"):
+        return self._ends(People(daemon, workers, handle))
+
+    def comes_and_half_of_it_dies(self, handle):
+        workers = 1000
+        daemon = self.daemon({"main": NO_NODES})
+        witness = self.worker(daemon)
+        self.assertEqual(witness.record("main", "witness").status, "OK")
+        before = descriptors(daemon.pid)
+        began = time.monotonic()
+        people = self.people(daemon, workers, handle)
+        attached = time.monotonic() - began
+        said = people.do("record")
+        self.assertEqual((said.ok, said.failed), (workers, 0))
+        self.assertEqual(descriptors(daemon.pid), before + workers)
+        print(f"crowd ({handle} handle): {workers} workers attached in {attached:.2f} s, slowest first record of a stampede "
+              f"{said.us / 1000:.0f} ms")
+        people.do("kill", workers // 2)
+        eventually(lambda: descriptors(daemon.pid) == before + workers // 2, what="the dead's descriptors are back")
+        said = people.do("read")
+        self.assertEqual((said.done, said.PINNED), (workers // 2, workers // 2))
+        said = people.do("record")
+        self.assertEqual((said.ok, said.failed), (workers // 2, 0))
+        self.assertEqual(witness.read("main", "witness").reason, "PINNED")
+        self.assertEqual(witness.record("main", "witness").status, "OK")
+        self.assertEqual(people.quit().left, workers // 2)
+        eventually(lambda: descriptors(daemon.pid) == before, what="all descriptors are back")
+        self.assertEqual(daemon.ask("show", "stats")["stats"]["pins"], workers + 1)
+
+    def test_half_of_a_thousand_workers_are_killed_and_nothing_leaks(self):
+        self.comes_and_half_of_it_dies("own")
+
+    def test_half_of_a_thousand_children_of_an_open_handle_are_killed_and_nothing_leaks(self):
+        self.comes_and_half_of_it_dies("inherit")
+
+    def test_more_workers_than_connections_are_all_served(self):
+        daemon = self.daemon({"main": NO_NODES}, {"max_clients": 64})
+        people = self.people(daemon, size(1000, 300))
+        for _ in range(3):
+            said = people.do("record")
+            self.assertEqual((said.ok, said.failed), (people.workers, 0))
+            self.assertLessEqual(daemon.ask("status")["clients"], 64)
+        self.assertGreater(daemon.ask("show", "stats")["stats"]["closed_idle"], 0)
+        said = people.do("read")
+        self.assertEqual(said.PINNED, people.workers)
+
+    def test_without_descriptors_the_daemon_serves_in_turn_and_does_not_spin(self):
+        daemon = self.daemon({"main": NO_NODES})
+        room = descriptors(daemon.pid) + 8
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (room, room))
+        people = self.people(daemon, 100)
+        for _ in range(3):
+            said = people.do("record")
+            self.assertEqual((said.ok, said.failed), (100, 0))
+        self.assertLessEqual(descriptors(daemon.pid), room)
+        print(f"crowd: 100 workers on {room} descriptors, slowest record {said.us / 1000:.0f} ms")
+        newcomer = self.worker(daemon)
+        newcomer.timeout(20_000)
+        newcomer.number("main")
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, room))  # none at all, and somebody at the door
+        newcomer.send("record", newcomer.number("main"), "6b", 1)
+        began, used = time.monotonic(), cpu_seconds(daemon.pid)
+        eventually(lambda: time.monotonic() - began > 1)
+        share = (cpu_seconds(daemon.pid) - used) / (time.monotonic() - began)
+        print(f"crowd: with no descriptor left the daemon used {share:.0%} of a CPU")
+        self.assertLess(share, 0.05 * (4 if harness.SANITIZE else 1), "it spins")
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (room, room))
+        self.assertEqual(newcomer.answer().status, "OK")
+        self.assertGreater(daemon.ask("show", "stats")["stats"]["accept_failures"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
