@@ -163,6 +163,9 @@ Test(view, a_cluster_is_known_by_its_name_wherever_it_is_and_not_when_removed)
         struct view_at at = {0};
         cr_assert_eq(view_open(&v, live.dir), PINROUTE_OK);
         cr_assert_eq(facts_of(v, "main", NULL, &f, &at), VIEW_OK);
+        at.number = 1;
+        cr_assert_eq(facts_of(v, "main", NULL, &f, &at), VIEW_OK, "a wrong guess");
+        cr_expect_eq(at.number, 0);
         struct pnr_cluster swap = live.cluster[0];
         live.cluster[0] = live.cluster[1];
         live.cluster[1] = swap;

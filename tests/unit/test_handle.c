@@ -1,0 +1,405 @@
+/* test_handle.c -- the public calls over a real store and a fake daemon. */
+#include "client/handle.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+
+#include "tests/unit/fake_daemon.h"
+#include "tests/unit/live_store.h"
+
+static struct live live;
+static struct fake fake;
+static struct pinroute *pr;
+static unsigned cluster;
+
+static void setup(void)
+{
+        live_init(&live);
+        live.header.stale_after_ms = 20000; /* a slow machine must not make a heartbeat stale */
+        live.cluster[0].trust_ms = 20000;
+        live_beat(&live, 0);
+        fake_start(&fake, live.dir);
+        cr_assert_eq(pinroute_open(&pr, live.dir), PINROUTE_OK);
+        cr_assert_eq(pinroute_cluster(pr, "main", &cluster), PINROUTE_OK);
+        cr_assert_eq(pinroute_set_timeout(pr, 2000), PINROUTE_OK);
+}
+
+static void teardown(void)
+{
+        pinroute_close(&pr);
+        cr_expect_null(pr);
+        fake_fini(&fake);
+        live_fini(&live);
+}
+
+TestSuite(handle, .init = setup, .fini = teardown);
+
+static struct pinroute_decision expect_read(const char *key, int status, int reason)
+{
+        struct pinroute_decision d;
+        errno = 77;
+        int got = pinroute_route_read(pr, cluster, key, key ? strlen(key) : 0, &d);
+        cr_expect_eq(errno, 77);
+        cr_expect_eq(got, status, "%s instead of %s", pinroute_strerror(got), pinroute_strerror(status));
+        cr_expect_eq(d.reason, reason, "%s instead of %s", pinroute_reason_name(d.reason),
+                     pinroute_reason_name(reason));
+        bool replica = reason == PINROUTE_BALANCED || reason == PINROUTE_CAUGHT_UP;
+        cr_expect_eq(d.role, replica ? PINROUTE_REPLICA : PINROUTE_PRIMARY);
+        for (int i = 0; i < 4; i++)
+                cr_expect_eq(d.reserved[i], 0);
+        return d;
+}
+
+static int record(const char *key, unsigned seconds)
+{
+        errno = 77;
+        int status = pinroute_record_write(pr, cluster, key, strlen(key), seconds);
+        cr_expect_eq(errno, 77);
+        return status;
+}
+
+/* Reads until the reason is this: the stub looks for a new store once a second. */
+static bool comes_to(const char *key, int reason)
+{
+        struct pinroute_decision d;
+        for (int64_t end_ms = live_now() + 20000; live_now() < end_ms; poll(NULL, 0, 5)) {
+                live_beat(&live, 0);
+                pinroute_route_read(pr, cluster, key, key ? strlen(key) : 0, &d);
+                if (d.reason == reason)
+                        return true;
+        }
+        return false;
+}
+
+Test(handle, reads_step_through_the_schedule_and_name_its_nodes)
+{
+        struct pinroute_decision a = expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED);
+        struct pinroute_decision b = expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
+        struct pinroute_decision c = expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED);
+        cr_expect_str_neq(a.node, b.node);
+        cr_expect_str_eq(a.node, c.node);
+        cr_expect_eq(a.epoch, 77);
+        cr_expect_eq(a.pin_left_ms, 0);
+        cr_expect_str_eq(a.node[7] == '1' ? "shadow-1" : "shadow-2", a.node);
+}
+
+Test(handle, a_pinned_key_reads_from_the_primary_until_a_replica_has_caught_up)
+{
+        live_pin(&live, "writer", 6, 8, 15000, 0);
+        struct pinroute_decision d = expect_read("writer", PINROUTE_OK, PINROUTE_PINNED);
+        cr_expect_str_eq(d.node, "default");
+        cr_expect(d.pin_left_ms > 0 && d.pin_left_ms <= 15100, "our coarse clock is up to a tick late");
+        live.cluster[0].node[2].caught_up = 8;
+        live_beat(&live, 0);
+        for (int i = 0; i < 5; i++) {
+                d = expect_read("writer", PINROUTE_OK, PINROUTE_CAUGHT_UP);
+                cr_expect_str_eq(d.node, "shadow-2");
+        }
+        cr_expect(d.pin_left_ms > 0);
+        live.cluster[0].floor_generation = 9;
+        live.cluster[0].floor_until_ms = live_now() + 60000;
+        live_beat(&live, 0);
+        expect_read("writer", PINROUTE_OK, PINROUTE_PINNED);
+        expect_read("nobody", PINROUTE_OK, PINROUTE_FLOOR);
+        expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED);
+}
+
+Test(handle, reads_that_the_primary_answers_do_not_use_up_the_replicas_turns)
+{
+        unsigned first = 0;
+        live_pin(&live, "writer", 6, 8, 60000, 0);
+        for (int i = 0; i < 100; i++) {
+                expect_read("writer", PINROUTE_OK, PINROUTE_PINNED);
+                first += strcmp(expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED).node, "shadow-1") == 0;
+        }
+        cr_expect_eq(first, 50);
+}
+
+Test(handle, an_empty_schedule_names_the_primary_and_is_an_error_where_the_cluster_says_so)
+{
+        live.cluster[0].n_schedule = 0;
+        live_beat(&live, 0);
+        cr_expect_str_eq(expect_read(NULL, PINROUTE_OK, PINROUTE_NO_REPLICA).node, "default");
+        live.cluster[0].flags = PNR_CLUSTER_NO_REPLICA_ERROR;
+        live_beat(&live, 0);
+        cr_expect_str_eq(expect_read("k", PINROUTE_E_NO_REPLICA, PINROUTE_NO_REPLICA).node, "default");
+}
+
+Test(handle, a_stale_heartbeat_stops_keyed_reads_and_a_very_old_one_all)
+{
+        live.header.stale_after_ms = 1000;
+        live_beat(&live, -2000);
+        expect_read("nobody", PINROUTE_OK, PINROUTE_STORE_STALE);
+        expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED);
+        live_beat(&live, 2000);
+        expect_read("nobody", PINROUTE_OK, PINROUTE_STORE_STALE);
+        live_beat(&live, -61000);
+        struct pinroute_decision d = expect_read(NULL, PINROUTE_E_STORE, PINROUTE_STORE_UNAVAILABLE);
+        cr_expect_str_eq(d.node, "default", "the last that the store knew");
+        cr_expect_eq(pinroute_route_write(pr, cluster, &d), PINROUTE_E_STORE);
+        live_beat(&live, 0);
+        live.header.stale_after_ms = 20000;
+        live_beat(&live, 0);
+        expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
+}
+
+Test(handle, writes_go_to_the_primary)
+{
+        struct pinroute_decision d;
+        cr_expect_eq(pinroute_route_write(pr, cluster, &d), PINROUTE_OK);
+        cr_expect_str_eq(d.node, "default");
+        cr_expect_eq(d.reason, PINROUTE_WRITE);
+        cr_expect_eq(d.role, PINROUTE_PRIMARY);
+}
+
+Test(handle, a_primary_that_nobody_knows_has_no_name)
+{
+        struct pinroute_decision d;
+        live.cluster[0].primary = PNR_NO_NODE;
+        live_beat(&live, 0);
+        cr_expect_eq(pinroute_route_write(pr, cluster, &d), PINROUTE_OK);
+        cr_expect_str_eq(d.node, "");
+}
+
+Test(handle, without_a_store_every_answer_is_the_primary_until_one_appears)
+{
+        char elsewhere[] = "/dev/shm/pnr-empty-XXXXXX";
+        struct pinroute *other;
+        unsigned number;
+        struct pinroute_decision d;
+        cr_assert_not_null(mkdtemp(elsewhere));
+        setenv("PINROUTE_PRIMARY", "db1", 1);
+        cr_assert_eq(pinroute_open(&other, elsewhere), PINROUTE_OK);
+        cr_assert_eq(pinroute_cluster(other, "main", &number), PINROUTE_OK, "bound lazily");
+        cr_expect_eq(pinroute_route_read(other, number, NULL, 0, &d), PINROUTE_E_STORE);
+        cr_expect_str_eq(d.node, "db1");
+        cr_expect_eq(d.reason, PINROUTE_STORE_UNAVAILABLE);
+        cr_expect_eq(d.epoch, 0);
+        cr_expect_eq(pinroute_record_write(other, number, "k", 1, 0), PINROUTE_E_UNREACHABLE);
+        pinroute_close(&other);
+        rmdir(elsewhere);
+        store_close(&live.store);
+        setenv("PINROUTE_DIR", live.dir, 1);
+        char file[128];
+        snprintf(file, sizeof file, "%s/data.mdb", live.dir);
+        unlink(file);
+        pinroute_close(&pr);
+        cr_assert_eq(pinroute_open(&pr, NULL), PINROUTE_OK);
+        cr_assert_eq(pinroute_cluster(pr, "main", &cluster), PINROUTE_OK);
+        expect_read(NULL, PINROUTE_E_STORE, PINROUTE_STORE_UNAVAILABLE);
+        live_open(&live);
+        live_beat(&live, 0);
+        cr_expect(comes_to(NULL, PINROUTE_BALANCED));
+}
+
+Test(handle, a_replaced_store_is_found_and_the_old_one_is_believed_no_more)
+{
+        struct store *old = live.store;
+        live_pin(&live, "writer", 6, 8, 60000, 0);
+        expect_read("writer", PINROUTE_OK, PINROUTE_PINNED);
+        struct live before = live;
+        store_close(&old);
+        live_open(&live); /* retires the old file */
+        live.header.epoch = 78;
+        live.cluster[0].floor_generation = 9;
+        live.cluster[0].floor_until_ms = live_now() + 60000;
+        struct pinroute_decision d;
+        pinroute_route_read(pr, cluster, "writer", 6, &d);
+        cr_expect_eq(d.role, PINROUTE_PRIMARY);
+        cr_expect(comes_to("writer", PINROUTE_FLOOR));
+        cr_expect_eq(expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED).epoch, 78);
+        cr_expect_neq(before.header.file_ino, live.header.file_ino);
+}
+
+Test(handle, clusters_are_numbered_once_and_by_name)
+{
+        unsigned number, again;
+        char name[PINROUTE_NODE_SIZE + 1];
+        cr_expect_eq(pinroute_cluster(pr, "main", &again), PINROUTE_OK);
+        cr_expect_eq(again, cluster);
+        cr_expect_eq(pinroute_cluster(pr, "absent", &number), PINROUTE_E_CLUSTER);
+        cr_expect_neq(number, cluster);
+        struct pinroute_decision d;
+        cr_expect_eq(pinroute_route_read(pr, number, NULL, 0, &d), PINROUTE_E_CLUSTER);
+        cr_expect_eq(d.reason, PINROUTE_STORE_UNAVAILABLE);
+        strcpy(live.cluster[1].name, "absent");
+        live_beat(&live, 0);
+        cr_expect_eq(pinroute_route_read(pr, number, NULL, 0, &d), PINROUTE_OK, "it has appeared");
+        cr_expect_eq(d.reason, PINROUTE_NO_REPLICA);
+        cr_expect_eq(pinroute_cluster(pr, "", &again), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_cluster(pr, "a b", &again), PINROUTE_E_INVALID);
+        memset(name, 'n', sizeof name);
+        name[PINROUTE_NODE_SIZE] = '\0';
+        cr_expect_eq(pinroute_cluster(pr, name, &again), PINROUTE_E_INVALID);
+        cr_expect_eq(again, UINT_MAX);
+        for (int i = 2; i < PINROUTE_CLUSTERS_MAX; i++) {
+                snprintf(name, sizeof name, "c%d", i);
+                cr_expect_eq(pinroute_cluster(pr, name, &again), PINROUTE_E_CLUSTER);
+                cr_expect_eq(again, (unsigned)i);
+        }
+        cr_expect_eq(pinroute_cluster(pr, "one-too-many", &again), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_cluster(pr, "c63", &again), PINROUTE_E_CLUSTER);
+        cr_expect_eq(again, 63);
+}
+
+Test(handle, wrong_arguments_are_told_and_still_answered_with_the_primary)
+{
+        struct pinroute_decision d;
+        char big[PINROUTE_KEY_MAX + 1] = {1};
+        unsigned number;
+        cr_expect_eq(pinroute_route_read(pr, cluster, big, sizeof big, &d), PINROUTE_E_INVALID);
+        cr_expect_eq(d.role, PINROUTE_PRIMARY);
+        cr_expect_eq(d.reason, PINROUTE_STORE_UNAVAILABLE);
+        cr_expect_eq(pinroute_route_read(pr, cluster, big, sizeof big - 1, &d), PINROUTE_OK);
+        cr_expect_eq(pinroute_route_read(pr, cluster, big, 0, &d), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_route_read(pr, 7, NULL, 0, &d), PINROUTE_E_INVALID);
+        cr_expect_eq(d.role, PINROUTE_PRIMARY);
+        cr_expect_eq(pinroute_route_read(NULL, cluster, NULL, 0, &d), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_route_read(pr, cluster, NULL, 0, NULL), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_route_write(pr, 7, &d), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_route_write(pr, cluster, NULL), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_record_write(pr, cluster, NULL, 0, 0), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_record_write(pr, cluster, big, sizeof big, 0), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_record_write(pr, 7, "k", 1, 0), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_hold(pr, cluster, "k", 1, 0), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_hold(NULL, cluster, "k", 1, 1), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_cluster(pr, NULL, &number), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_cluster(NULL, "main", &number), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_set_timeout(pr, 0), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_set_timeout(pr, 60001), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_set_timeout(NULL, 1), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_open(NULL, "/"), PINROUTE_E_INVALID);
+        struct pinroute *none = pr;
+        memset(big, 'd', 200);
+        big[200] = '\0';
+        cr_expect_eq(pinroute_open(&none, big), PINROUTE_E_INVALID);
+        cr_expect_null(none);
+        cr_expect_eq(pinroute_open(&none, ""), PINROUTE_E_INVALID);
+        pinroute_close(&none);
+        pinroute_close(NULL);
+        cr_expect_eq(fake.orders->records + fake.orders->holds, 0);
+}
+
+Test(handle, records_and_holds_say_which_key_and_how_long)
+{
+        struct pnr_key key = pnr_key_of("writer", 6);
+        cr_expect_eq(record("writer", 0), PINROUTE_OK);
+        cr_expect_eq(fake.orders->last.op, PNR_OP_RECORD);
+        cr_expect_eq(memcmp(fake.orders->last.key, key.w, sizeof key.w), 0);
+        cr_expect_str_eq(fake.orders->last.cluster, "main");
+        cr_expect_eq(fake.orders->last.ms, 0);
+        record("writer", 7);
+        cr_expect_eq(fake.orders->last.ms, 7000);
+        record("writer", UINT_MAX);
+        cr_expect_eq(fake.orders->last.ms, UINT32_MAX);
+        cr_expect_eq(pinroute_hold(pr, cluster, "writer", 6, 250), PINROUTE_OK);
+        cr_expect_eq(fake.orders->last.op, PNR_OP_HOLD);
+        cr_expect_eq(fake.orders->last.ms, 250);
+        expect_read("writer", PINROUTE_OK,
+                    PINROUTE_BALANCED); /* what was acknowledged is the store's to know */
+}
+
+Test(handle, the_daemons_word_is_passed_on_and_what_it_refused_is_pinned_here)
+{
+        fake.orders->status = PINROUTE_E_CLUSTER;
+        cr_expect_eq(record("a", 0), PINROUTE_E_CLUSTER);
+        fake.orders->status = PINROUTE_E_INVALID;
+        cr_expect_eq(record("a", 0), PINROUTE_E_INVALID);
+        expect_read("a", PINROUTE_OK, PINROUTE_BALANCED);
+        fake.orders->status = PINROUTE_E_REFUSED;
+        cr_expect_eq(record("a", 0), PINROUTE_E_REFUSED);
+        expect_read("a", PINROUTE_OK, PINROUTE_PINNED);
+        fake.orders->status = 4711;
+        cr_expect_eq(record("b", 0), PINROUTE_E_REFUSED);
+        expect_read("b", PINROUTE_OK, PINROUTE_PINNED);
+}
+
+Test(handle, a_record_that_failed_pins_its_key_here_and_is_sent_again)
+{
+        live.cluster[0].node[1].caught_up = UINT64_MAX;
+        live_beat(&live, 0);
+        fake_kill(&fake);
+        pinroute_set_timeout(pr, 10);
+        cr_expect_eq(record("a", 0), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(record("b", 1000), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(pinroute_hold(pr, cluster, "c", 1, 5000), PINROUTE_E_UNREACHABLE);
+        cr_expect(expect_read("a", PINROUTE_OK, PINROUTE_PINNED).pin_left_ms <= 15000);
+        uint32_t left_ms = expect_read("b", PINROUTE_OK, PINROUTE_PINNED).pin_left_ms;
+        cr_expect(left_ms > 200000 && left_ms <= 300000, "cut to max_pin_seconds");
+        cr_expect(expect_read("c", PINROUTE_OK, PINROUTE_PINNED).pin_left_ms <= 5000);
+        expect_read("d", PINROUTE_OK, PINROUTE_BALANCED);
+        expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED);
+        fake_start(&fake, live.dir);
+        pinroute_set_timeout(pr, 5000);
+        live_beat(&live, 1); /* closes the breaker */
+        cr_expect_eq(record("d", 0), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 3);
+        cr_expect_eq(fake.orders->holds, 1);
+        expect_read("a", PINROUTE_OK, PINROUTE_BALANCED);
+        expect_read("b", PINROUTE_OK, PINROUTE_BALANCED);
+        expect_read("c", PINROUTE_OK, PINROUTE_BALANCED);
+        record("d", 0);
+        cr_expect_eq(fake.orders->records, 4, "once");
+}
+
+Test(handle, too_many_failed_records_pin_every_key_of_the_process)
+{
+        fake_kill(&fake);
+        pinroute_set_timeout(pr, 1);
+        for (int i = 0; i < 65; i++) {
+                char key[16];
+                snprintf(key, sizeof key, "key-%d", i);
+                expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
+                cr_expect_eq(record(key, 0), PINROUTE_E_UNREACHABLE);
+        }
+        expect_read("nobody", PINROUTE_OK, PINROUTE_PINNED);
+        expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED);
+}
+
+Test(handle, a_process_in_another_time_namespace_calibrates_itself)
+{
+        pinroute_close(&pr);
+        fake.orders->ahead_ms = 500000;
+        live_beat(&live, 500000);
+        cr_assert_eq(pinroute_open(&pr, live.dir), PINROUTE_OK);
+        pinroute_cluster(pr, "main", &cluster);
+        expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
+        live_beat(&live, 0);
+        expect_read("nobody", PINROUTE_E_STORE, PINROUTE_STORE_UNAVAILABLE);
+}
+
+Test(handle, turns_start_where_the_daemon_says)
+{
+        struct pinroute *other;
+        unsigned number;
+        fake.orders->turn = 100;
+        for (int i = 0; i < 4; i++) {
+                struct pinroute_decision d;
+                cr_assert_eq(pinroute_open(&other, live.dir), PINROUTE_OK);
+                cr_assert_eq(pinroute_cluster(other, "main", &number), PINROUTE_OK);
+                cr_assert_eq(pinroute_route_read(other, number, NULL, 0, &d), PINROUTE_OK);
+                cr_expect_str_eq(d.node, i % 2 ? "shadow-2" : "shadow-1");
+                pinroute_close(&other);
+        }
+}
+
+Test(handle, endpoints_are_copied_out)
+{
+        char buf[512];
+        struct pnr_endpoint e = {"host=10.0.0.1 dbname=app"};
+        LIVE_MUST(store_begin(live.store) == STORE_OK);
+        LIVE_MUST(store_put_endpoint(live.store, 0, 1, &e) == STORE_OK);
+        LIVE_MUST(store_commit(live.store) == STORE_OK);
+        cr_expect_eq(pinroute_endpoint(pr, cluster, "shadow-1", buf, sizeof buf), PINROUTE_OK);
+        cr_expect_str_eq(buf, e.conninfo);
+        cr_expect_eq(pinroute_endpoint(pr, cluster, "shadow-1", buf, strlen(e.conninfo) + 1), PINROUTE_OK);
+        cr_expect_eq(pinroute_endpoint(pr, cluster, "shadow-1", buf, strlen(e.conninfo)), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_endpoint(pr, cluster, "shadow-9", buf, sizeof buf), PINROUTE_E_NODE);
+        cr_expect_eq(pinroute_endpoint(pr, cluster, NULL, buf, sizeof buf), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_endpoint(pr, 9, "shadow-1", buf, sizeof buf), PINROUTE_E_INVALID);
+        live.cluster[0].flags = PNR_CLUSTER_REMOVED;
+        live_beat(&live, 0);
+        cr_expect_eq(pinroute_endpoint(pr, cluster, "shadow-1", buf, sizeof buf), PINROUTE_E_CLUSTER);
+}
