@@ -1,0 +1,76 @@
+"""test_walk.py -- the reader of LMDB pages under storms, kills and damage: runs walk_storm.c and fuzz_walk.c."""
+import os
+import shutil
+import subprocess
+import unittest
+
+import harness
+from harness import size
+
+FUZZ = os.path.join("tests", "fuzz_walk")
+
+
+def run(command, within, **options):
+    """Its output; ended by force after `within` seconds."""
+    process = harness.spawn(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    try:
+        said, _ = process.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+        raise AssertionError(f"{command[0]} took more than {within} s: {said[-4000:]}")
+    return process.returncode, said
+
+
+def fuzzer():
+    """The fuzzer of this build, else of the asan build, else None."""
+    for build in (harness.BUILD, os.path.join(harness.SOURCE, "build", "asan")):
+        if os.access(os.path.join(build, FUZZ), os.X_OK):
+            return os.path.join(build, FUZZ)
+    return None
+
+
+class Walk(unittest.TestCase):
+    LOOKUPS = size(100_000_000)
+    KILLS = size(200)
+
+    def storm(self, *options, lookups):
+        program = os.path.join(harness.BUILD, "tests", "walk_storm")
+        status, said = run([program, "--lookups", str(lookups), "--seconds", "280", *options], within=290)
+        print(said, end="")
+        self.assertEqual(status, 0, said)
+        self.assertTrue(said.endswith("walk_storm: ok\n"), said)
+        return dict(word.split("=") for word in said.splitlines()[-2].split())
+
+    def lookups(self):
+        """A sanitizer costs a factor of ten."""
+        return self.LOOKUPS // 10 if harness.SANITIZE else self.LOOKUPS
+
+    def test_a_writer_flat_out_deceives_no_reader(self):
+        counts = self.storm(lookups=self.lookups())
+        self.assertGreaterEqual(int(counts["lookups"]), self.lookups())
+
+    def test_readers_stopped_anywhere_in_their_walk_are_not_deceived(self):
+        counts = self.storm("--storm", lookups=self.lookups())
+        self.assertGreater(int(counts["torn"]), 0, "nobody was ever lapped: no storm")
+
+    def test_a_writer_killed_mid_commit_leaves_nothing_wrong_or_lost(self):
+        counts = self.storm("--storm", "--kills", str(self.KILLS), lookups=self.lookups())
+        self.assertGreaterEqual(int(counts["writers"]), self.KILLS)
+
+    def test_damaged_pages_lead_no_reader_astray(self):
+        program = fuzzer()
+        if not program:
+            self.skipTest("no fuzz_walk: it needs the asan build (clang), build/asan/tests/fuzz_walk")
+        scratch = harness.scratch()
+        self.addCleanup(shutil.rmtree, scratch)
+        seconds = size(60)
+        status, said = run([program, f"-max_total_time={seconds}", "-max_len=241", "-seed=1", "-print_final_stats=1"],
+                           within=seconds + 60, cwd=scratch)
+        print("\n".join(line for line in said.splitlines() if line.startswith(("stat::number", "Done"))))
+        self.assertEqual(status, 0, said[-6000:])
+        self.assertIn("Done ", said)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
