@@ -1,5 +1,6 @@
 /* test_cluster.c -- one cluster's life, played: health, generations, promotion, reload, an operator's words.
  */
+#include "tests/unit/cluster_model.h"
 #include "tests/unit/cluster_play.h"
 
 static struct play p;
@@ -941,4 +942,24 @@ Test(cluster, it_is_never_due_for_ever)
                 cr_assert_lt(turns, 4 * 30 * 25, "variant %u: %u turns in 30 s", variant, turns);
                 cr_assert_gt(turns, 30);
         }
+}
+
+/* ---- the promise ---- */
+
+Test(cluster, no_caught_up_replica_lacks_a_write_whatever_happens_in_whatever_order)
+{
+        static struct model m;
+        uint64_t seed = seeded_start(0x70696e), released = 0, promotions = 0, crashes = 0;
+        log_init("test");
+        log_set_level(0);
+        for (unsigned run = 0; run < 12; run++) {
+                model_run(&m, seed, 60000);
+                released += m.released;
+                promotions += m.promotions;
+                crashes += m.crashes;
+                seeded_next(&seed);
+        }
+        cr_expect_gt(released, 100000, "pins were released: %lu", (unsigned long)released);
+        cr_expect(promotions > 10 && crashes > 100, "%lu promotions, %lu crashes", (unsigned long)promotions,
+                  (unsigned long)crashes);
 }
