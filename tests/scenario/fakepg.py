@@ -1,5 +1,6 @@
 """fakepg.py MODE -- a PostgreSQL server that misbehaves as told, on a port of 127.0.0.1 that it prints first.
-Then prints what befalls it, a line each: `connected`, `question`, `password HEX`, `closed`.  SIGUSR1: it hangs up.
+Then prints what befalls it, a line each: `connected`, `question`, `answered`, `password HEX`,
+`closed`.  SIGUSR1: it hangs up.
 
     with FakePg("silent") as server:
         ... f"host=127.0.0.1 port={server.port} ..."; server.wait("connected")
@@ -105,9 +106,20 @@ class Connection:
         while True:
             self.question()
             self.client.sendall(description(columns or len(values)) + row(values) + DONE + READY)
+            self.say("answered")
 
     def good(self):
         self.answer(ROW)
+
+    def breaks_off_tls(self):
+        """Makes libpq connect once more, without TLS."""
+        if struct.unpack("!I", self.packet()[:4])[0] == 80877103:
+            self.client.sendall(b"E")
+            return
+        self.client.sendall(AUTHENTICATED + READY)
+        self.question()
+        self.client.sendall(description(len(ROW)) + row(ROW) + DONE + READY)
+        self.drain()
 
     def silent(self):
         self.drain()
@@ -138,6 +150,12 @@ class Connection:
         self.flood(b"x" * 65536)
 
     def notify(self):
+        self.login()
+        self.question()
+        self.client.sendall(NOTIFY + description(len(ROW)) + row(ROW) + DONE + READY)
+        self.drain()
+
+    def notify_flood(self):
         self.login()
         self.question()
         self.flood(NOTIFY)

@@ -350,7 +350,8 @@ class OnPostgres(Story):
                 "ok_then_silent": r"no answer within 400 ms \(waiting for the answer\)",
                 "drip": r"no answer within 400 ms \(waiting for the answer\)",
                 "rows": f"more than one row|{flooded}", "two_rows": "more than one row", "no_row": "no row",
-                "big_row": f"{flooded}|number of columns|memory", "notify": f"nobody asked for|{flooded}",
+                "big_row": f"{flooded}|number of columns|memory", "notify": "nobody asked for",
+                "notify_flood": f"nobody asked for|{flooded}",
                 "notify_idle": "", "notice_login": flooded, "parameters": flooded,
                 "big_error": ".", "big_error_later": f"{flooded}|.", "columns": "number of columns",
                 "fewer_columns": "number of columns", "bad_lsn": "our question: WAL position",
@@ -480,8 +481,8 @@ class OnNoServer(Story):
         for node in range(1, 1500):
             p.order(node)
         number = p.order(0)
-        server.wait("question")
-        server.close()
+        server.wait("answered")
+        server.hang_up()
         eventually(lambda: self.nobody_is_connected_to(server.port))
         p.say("go")
         said = p.result(number)
@@ -491,6 +492,13 @@ class OnNoServer(Story):
         with open("/proc/net/tcp", encoding="ascii") as f:
             rows = [line.split() for line in f][1:]
         return not any(row[2].endswith(f":{port:04X}") and row[3] in ("01", "08") for row in rows)
+
+    def test_a_second_socket_within_one_log_in_is_followed(self):
+        p = self.prober()
+        server = self.fake("breaks_off_tls")
+        p.set(0, server.conninfo().replace("sslmode=disable", "sslmode=prefer"))
+        self.assertEqual(p.check(0).kind, "ANSWER")
+        self.assertEqual(server.heard().count("connected"), 2)
 
     def test_a_newer_check_overtakes(self):
         p = self.prober()
@@ -505,6 +513,7 @@ class OnNoServer(Story):
     def test_the_prober_ends_with_its_core(self):
         p = self.prober()
         p.check(0)
+        os.kill(p.pid, signal.SIGSTOP)  # also when it is too busy to see it
         p.process.kill()
         eventually(lambda: harness.state_of(p.pid) in (None, "Z"))
         q = self.prober()
