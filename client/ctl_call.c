@@ -100,7 +100,8 @@ static ssize_t read_all(int fd, int64_t deadline_ns, char **text)
                 if (ready == 0)
                         errno = ETIMEDOUT;
                 ssize_t got = ready > 0 ? recv(fd, *text + n, room - 1 - n, MSG_DONTWAIT) : -1;
-                if (got == 0) {
+                /* Who hangs up with our line unread resets the stream, behind what it sent. */
+                if (got == 0 || (got < 0 && ready > 0 && errno == ECONNRESET && n > 0)) {
                         (*text)[n] = '\0';
                         return (ssize_t)n;
                 }
@@ -119,8 +120,9 @@ static char *ask(const char *dir, const char *line, size_t size)
         if (fd < 0)
                 return NULL;
         /* A daemon that refuses this peer answers and hangs up without reading: its answer counts, not our
-         * EPIPE. */
-        bool sent = send(fd, line, size, MSG_NOSIGNAL) == (ssize_t)size || errno == EPIPE;
+         * error. */
+        bool sent =
+            send(fd, line, size, MSG_NOSIGNAL) == (ssize_t)size || errno == EPIPE || errno == ECONNRESET;
         bool good = sent && read_all(fd, deadline_ns, &text) >= 0;
         int error = errno;
         close(fd);

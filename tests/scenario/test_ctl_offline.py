@@ -82,9 +82,10 @@ class FakeDaemon:
         self.answer = answer
         self.held = []
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(os.path.join(directory, "ctl.sock"))
+        self.path = os.path.join(directory, "ctl.sock")
+        self.listener.bind(self.path)
         self.listener.listen()
-        self.thread = threading.Thread(target=self._serve)
+        self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
     def _serve(self):
@@ -107,9 +108,16 @@ class FakeDaemon:
             peer.sendall(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
             peer.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
+        os.unlink(self.path)
         self.listener.shutdown(socket.SHUT_RDWR)
-        self.thread.join()
+        self.thread.join(5)
         self.listener.close()
         for peer in self.held:
             peer.close()
@@ -224,10 +232,8 @@ class Ctl(unittest.TestCase):
                           (b"HTTP/1.1 400\r\n", "not what was expected"), (b"[1]", "not what was expected"),
                           (b'{"ok":1}', "not what was expected")]:
             with self.subTest(raw):
-                daemon = FakeDaemon(self.dir, lambda line, raw=raw: raw)
-                self.expect(["status"], 1, "", told)
-                daemon.close()
-                os.unlink(os.path.join(self.dir, "ctl.sock"))
+                with FakeDaemon(self.dir, lambda line, raw=raw: raw):
+                    self.expect(["status"], 1, "", told)
 
     def test_a_refusal_is_passed_on_and_as_json_too(self):
         refusal = {"ok": False, "error": "no cluster named nope", "code": "E_CLUSTER"}
@@ -324,16 +330,14 @@ class Ctl(unittest.TestCase):
                 if line == "status":
                     return STATUS
                 return {"ok": True, "cluster": line.split()[1], "node": line.split()[2], "admin": line.split()[0]}
-            daemon = FakeDaemon(self.dir, answer)
-            self.expect([order, "shadow-2"], 0, f"main/shadow-2: {order}\n")
-            self.expect([order, "other/shadow-1"], 0, f"other/shadow-1: {order}\n")
-            self.expect([order, "shadow-1"], 2, "", "more than one cluster; say main/shadow-1 or other/shadow-1")
-            self.expect([order, "shadow2"], 1, "", "did you mean shadow-2?")
-            self.expect([order, "elsewhere"], 1, "", "`pinroutectl show nodes` lists them")
-            self.assertEqual([r for r in daemon.requests if r != "status\n"],
-                             [f"{order} main shadow-2\n", f"{order} other shadow-1\n"])
-            daemon.close()
-            os.unlink(os.path.join(self.dir, "ctl.sock"))
+            with FakeDaemon(self.dir, answer) as daemon:
+                self.expect([order, "shadow-2"], 0, f"main/shadow-2: {order}\n")
+                self.expect([order, "other/shadow-1"], 0, f"other/shadow-1: {order}\n")
+                self.expect([order, "shadow-1"], 2, "", "more than one cluster; say main/shadow-1 or other/shadow-1")
+                self.expect([order, "shadow2"], 1, "", "did you mean shadow-2?")
+                self.expect([order, "elsewhere"], 1, "", "`pinroutectl show nodes` lists them")
+                self.assertEqual([r for r in daemon.requests if r != "status\n"],
+                                 [f"{order} main shadow-2\n", f"{order} other shadow-1\n"])
 
     def test_words_are_encoded_so_that_they_stay_words(self):
         daemon = self.fake({"ok": True})
