@@ -67,11 +67,30 @@ static void put_health(struct ctl_table *t, const json_t *node)
         ctl_table_put(t, "%.1fms", json_number_value(json_object_get(node, "check_ms")));
 }
 
+/* A floor that all replicas have reached costs nobody anything: say how many have. */
+static void show_floor(const json_t *cluster, FILE *to)
+{
+        char span[CTL_TEXT_SPAN_MAX];
+        size_t i;
+        unsigned replicas = 0, reached = 0;
+        const json_t *node;
+        json_int_t generation = count_of(cluster, "floor_generation");
+        json_array_foreach(json_object_get(cluster, "nodes"), i, node)
+        {
+                bool replica = strcmp(text_of(node, "role"), "replica") == 0;
+                replicas += replica;
+                reached += replica && count_of(node, "caught_up") >= generation;
+        }
+        ctl_text_line(to, "  floor: every key needs generation %" JSON_INTEGER_FORMAT " for %s more: %s",
+                      generation, span_of(cluster, "floor_left_ms", span), text_of(cluster, "floor_why"));
+        ctl_text_line(to, "         %u of %u replicas have it", reached, replicas);
+}
+
 static void show_cluster(const json_t *cluster, FILE *to)
 {
         static const char *const heads[] = {"NODE",    "ROLE",   "STATE",  "ADMIN", ">SINCE", ">LAG",
                                             ">BEHIND", ">SHARE", ">CHECK", "WHY",   NULL};
-        char line[1200], span[CTL_TEXT_SPAN_MAX];
+        char line[1200];
         struct ctl_table t;
         size_t i;
         const json_t *node;
@@ -82,8 +101,7 @@ static void show_cluster(const json_t *cluster, FILE *to)
                       count_of(cluster, "open_generation"));
         ctl_text_line(to, "  schedule: %s", *line ? line : "empty, all reads go to the primary");
         if (count_of(cluster, "floor_left_ms") > 0)
-                ctl_text_line(to, "  floor: all keys count as pinned for up to %s more: %s",
-                              span_of(cluster, "floor_left_ms", span), text_of(cluster, "floor_why"));
+                show_floor(cluster, to);
         ctl_table_init(&t, heads);
         json_array_foreach(json_object_get(cluster, "nodes"), i, node)
         {

@@ -19,7 +19,7 @@ static const char *sentence_of(enum pinroute_reason reason)
         switch (reason) {
         case PINROUTE_BALANCED: return "nothing keeps this key from the replicas";
         case PINROUTE_PINNED: return "this key wrote, and no replica is known to have the write yet";
-        case PINROUTE_CAUGHT_UP: return "this key wrote, and these replicas have the write";
+        case PINROUTE_CAUGHT_UP: return "these replicas have every write that this key needs";
         case PINROUTE_FORCED: return "the scope is forced to the primary";
         case PINROUTE_NO_REPLICA:
                 return "no replica may be read from: all are down, lagging, drained or without weight";
