@@ -143,6 +143,8 @@ static void cmd_pin(struct ops *ops, const struct words *w, struct json *j)
         end(j);
 }
 
+/* Opens a generation: a write that comes after this look carries another one than the pin shown, also where
+ * it changes no deadline, and so a release of what was shown does not drop it. */
 static void cmd_peek(struct ops *ops, const struct words *w, struct json *j)
 {
         struct pnr_key key;
@@ -151,6 +153,8 @@ static void cmd_peek(struct ops *ops, const struct words *w, struct json *j)
         if (!c || !key_arg(w->word[2], &key, j))
                 return;
         struct mono now = clock_mono();
+        fence_open_next(&c->fence);
+        c->dirty = true;
         struct pnr_slot slot = pnr_slot_of(key, c->number, store_seed(ops->core->store));
         int rc = store_get_pin(ops->core->store, slot, &pin);
         begin(j);
