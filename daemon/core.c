@@ -354,10 +354,10 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
 static int commit_somehow(struct core *core, struct core_item *items, unsigned n, bool sweep, struct mono now)
 {
         int rc = commit(core, items, n, false, sweep, now);
-        if (n)
-                core->table_full = rc == STORE_FULL;
-        if (rc == STORE_FULL)
+        if (rc == STORE_FULL) {
+                core->table_full = true;
                 rc = commit(core, items, n, true, false, now);
+        }
         if (rc != STORE_OK && replace_store(core, store_error(), now))
                 rc = commit(core, items, n, true, false, now);
         return rc;
@@ -424,6 +424,7 @@ void core_apply(struct core *core, struct core_item *items, unsigned n, struct m
 static void heartbeat(struct core *core, struct mono now)
 {
         core->heartbeat_due = mono_plus(now, CORE_HEARTBEAT_MS);
+        core->table_full = core->table_full && core->count.pins >= (uint64_t)core->conf->max_pins;
         if (!core->store || !store_is_linked(core->store))
                 replace_store(core, core->store ? "data.mdb is no longer in its place" : "none open", now);
 }

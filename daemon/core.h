@@ -55,7 +55,7 @@ struct core {
         struct mono silent_until; /* an old store could not be retired: acknowledge nothing before this */
         int64_t suspended_ms;
         bool endpoints_dirty, admin_dirty;
-        bool table_full;          /* the last batch met a full table */
+        bool table_full;          /* a batch met a full table, and it still is */
         struct store_count count; /* as of the last commit */
         struct core_stats stats;
 };
