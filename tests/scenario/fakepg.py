@@ -111,15 +111,13 @@ class Connection:
     def good(self):
         self.answer(ROW)
 
-    def breaks_off_tls(self):
-        """Makes libpq connect once more, without TLS."""
-        if struct.unpack("!I", self.packet()[:4])[0] == 80877103:
-            self.client.sendall(b"E")
+    def wants_tls(self):
+        """Refuses who does not ask for it, so that libpq with sslmode=allow connects once more; then has none."""
+        if struct.unpack("!I", self.packet()[:4])[0] != 80877103:
+            self.client.sendall(error("no encryption", "FATAL"))
             return
-        self.client.sendall(AUTHENTICATED + READY)
-        self.question()
-        self.client.sendall(description(len(ROW)) + row(ROW) + DONE + READY)
-        self.drain()
+        self.client.sendall(b"N")
+        self.good()
 
     def silent(self):
         self.drain()

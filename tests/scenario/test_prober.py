@@ -495,8 +495,8 @@ class OnNoServer(Story):
 
     def test_a_second_socket_within_one_log_in_is_followed(self):
         p = self.prober()
-        server = self.fake("breaks_off_tls")
-        p.set(0, server.conninfo().replace("sslmode=disable", "sslmode=prefer"))
+        server = self.fake("wants_tls")
+        p.set(0, server.conninfo().replace("sslmode=disable", "sslmode=allow"))
         self.assertEqual(p.check(0).kind, "ANSWER")
         self.assertEqual(server.heard().count("connected"), 2)
 
