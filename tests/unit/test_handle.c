@@ -194,6 +194,38 @@ Test(handle, without_a_store_every_answer_is_the_primary_until_one_appears)
         cr_expect(comes_to(NULL, PINROUTE_BALANCED));
 }
 
+/* Mappings of the directory's files, deleted ones included. */
+static int mappings(void)
+{
+        char line[512];
+        int n = 0;
+        FILE *f = fopen("/proc/self/maps", "r");
+        while (fgets(line, sizeof line, f))
+                n += strstr(line, live.dir) && strstr(line, "r--s");
+        fclose(f);
+        return n;
+}
+
+Test(handle, a_store_that_vanished_unretired_is_given_up_when_it_goes_stale_and_another_is_there)
+{
+        struct pinroute_decision d;
+        char file[128];
+        snprintf(file, sizeof file, "%s/data.mdb", live.dir);
+        int mapped = mappings(); /* liblmdb's is one of them */
+        live.header.stale_after_ms = 1000;
+        live_beat(&live, -2000);
+        for (int64_t end_ms = live_now() + 1200; live_now() < end_ms; poll(NULL, 0, 5))
+                pinroute_route_read(pr, cluster, "k", 1, &d);
+        expect_read("k", PINROUTE_OK, PINROUTE_STORE_STALE);
+        cr_expect_eq(mappings(), mapped, "a stale store that is still linked is not mapped again");
+        unlink(file);
+        store_close(&live.store);
+        live.header.stale_after_ms = 20000;
+        live_open(&live);
+        cr_expect(comes_to("k", PINROUTE_BALANCED));
+        cr_expect_eq(mappings(), mapped, "the old file is given back");
+}
+
 Test(handle, a_replaced_store_is_found_and_the_old_one_is_believed_no_more)
 {
         struct store *old = live.store;
