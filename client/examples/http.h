@@ -182,12 +182,14 @@ static const char *http_receive(struct http_request *q)
                         return "";
                 len += n > 0 ? (size_t)n : 0;
                 q->buf[len] = '\0';
+                if (strlen(q->buf) != len)
+                        return "400 Bad Request"; /* a NUL in it */
                 if (whole == 0 && (end = strstr(q->buf, "\r\n\r\n")) &&
                     (refused = http_length(q, end, &whole)))
                         return refused;
         }
         q->buf[whole] = '\0';
-        return strlen(q->buf) == whole && http_parse(q) ? NULL : "400 Bad Request";
+        return http_parse(q) ? NULL : "400 Bad Request";
 }
 
 /* Decodes the value of a form whose first field is `name`, in place.  NULL: it is not, or holds a NUL. */

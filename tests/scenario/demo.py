@@ -277,7 +277,7 @@ def main(arguments):
     if arguments not in ([], ["--keep"]):
         print("usage: demo.py [--keep]", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     began = time.monotonic()
     try:

@@ -63,6 +63,15 @@ def scratch(prefix="pinroute-", memory=False):
     return tempfile.mkdtemp(prefix=prefix, dir=SHARED_MEMORY if memory else None)
 
 
+def when_we_are_gone(*command, env=None):
+    """Runs the command when this process has ended, in whatever way, or has closed the descriptor that is returned."""
+    read_end, write_end = os.pipe()
+    subprocess.run(["setsid", "--fork", "bash", "-c", 'read -r _; exec "$@"', "guard", *command], env=env, stdin=read_end,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    os.close(read_end)
+    return write_end
+
+
 def _dies_with_us():
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -81,22 +90,13 @@ class Cluster:
         self.dir = scratch("pgcluster-")
         self.env = {**os.environ, "DIR": self.dir, "NREP": str(replicas), "CONF": conf}
         self.env.pop("PORT", None)
-        self._guard = self._watch_over_us()
+        self._guard = when_we_are_gone(PGCLUSTER, "down", env=self.env)
         try:
             self.do("up")
         except BaseException:
             self.close()
             raise
         self.ports = [int(self.do("port", n)) for n in range(replicas + 1)]
-
-    def _watch_over_us(self):
-        """Takes the servers down when this process is gone: a session of its own that waits for our pipe to close."""
-        script = 'read -r _; exec "$0" down'
-        read_end, write_end = os.pipe()
-        subprocess.run(["setsid", "--fork", "bash", "-c", script, PGCLUSTER], env=self.env, stdin=read_end,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        os.close(read_end)
-        return write_end
 
     def do(self, *words):
         """Runs a command of pgcluster.sh and returns what it printed."""
@@ -220,6 +220,7 @@ class Daemon:
 
     def __init__(self, clusters, options=None, cluster_options=None, start=True):
         self.dir = scratch(memory=True)
+        self._guard = when_we_are_gone("rm", "-rf", self.dir)
         self.conf = os.path.join(self.dir, "pinrouted.ini")
         self.process = None
         self.log = []  # lines of stderr, of every run
@@ -331,6 +332,7 @@ class Daemon:
             assert not bad, "pinrouted said:\n" + "\n".join(self.log[self.log.index(bad[0]):][:60])
         finally:
             shutil.rmtree(self.dir, ignore_errors=True)
+            os.close(self._guard)
 
 
 def state_of(pid):

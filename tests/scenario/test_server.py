@@ -1,0 +1,147 @@
+"""test_server.py -- the example server does what a C user who copies from it relies on.
+ctest: asan"""
+import os
+import signal
+import socket
+import time
+import unittest
+
+import harness
+from harness import eventually
+
+SLOW_COMMIT = """
+create or replace function slowly() returns trigger language plpgsql as
+  $$ begin if new.text = 'slowly' then perform pg_sleep(2); end if; return null; end $$;
+create constraint trigger slowly after insert on guestbook deferrable initially deferred for each row execute function slowly()
+"""
+
+
+class GuestBook(harness.Scenario):
+    @classmethod
+    def setUpClass(cls):
+        cls.pg = cls.shared(harness.Cluster(replicas=2))
+        cls.daemon_ = cls.shared(harness.Daemon(cls.pg))
+        cls.book = cls.shared(harness.Server(cls.pg, cls.daemon_))
+        eventually(lambda: {cls.book.visitor().look().node for _ in range(8)} == {"shadow-1", "shadow-2"}, 20, "both replicas read")
+
+    def status(self, method, path, body=None, headers=None):
+        """The status of a request that a browser would not send."""
+        return self.raw(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers or ''}\r\n{body or ''}".encode())
+
+    def raw(self, request):
+        host, port = self.book.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=15) as s:
+            s.sendall(request)
+            answer = b""
+            while part := s.recv(65536):
+                answer += part
+        return int(answer.split()[1]) if answer else None
+
+    def workers(self):
+        children = f"/proc/{self.book.process.pid}/task/{self.book.process.pid}/children"
+        with open(children, encoding="ascii") as f:
+            return {int(pid) for pid in f.read().split()}
+
+    def test_a_person_sees_their_own_posts_whichever_worker_answers(self):
+        person = self.book.visitor()
+        answered = set()
+        for n in range(20):
+            post = person.sign(f"post {n}")
+            self.assertEqual((post.status, post.recorded), (303, "yes"))
+            for _ in range(4):
+                seen = person.sees(post.post)
+                answered.add(seen.worker)
+                self.assertTrue(seen.seen, (seen.node, seen.reason))
+        self.assertGreater(len(answered), 1)
+
+    def test_what_a_person_writes_is_shown_escaped(self):
+        person = self.book.visitor()
+        person.sign("<script>alert('x')</script> & \"so on\" \u00e4")
+        page = person.look().body.decode()
+        self.assertIn("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;so on&quot; \u00e4", page)
+        self.assertNotIn("<script>", page)
+
+    def test_what_is_no_proper_request_is_refused_and_the_server_goes_on(self):
+        form = "Content-Length: {}\r\n"
+        for status, request in [
+                (404, ("GET", "/nowhere")), (405, ("POST", "/")), (405, ("GET", "/post")), (405, ("DELETE", "/")),
+                (400, ("GET", "/seen")), (400, ("GET", "/seen?id=1;drop")), (400, ("GET", "/" + "x" * 200)),
+                (400, ("POST", "/post", "text=", form.format(5))), (400, ("POST", "/post", "text=a%00b", form.format(10))),
+                (400, ("POST", "/post", "text=" + "x" * 501, form.format(506))), (400, ("POST", "/post", "name=x", form.format(6))),
+                (413, ("POST", "/post", "", form.format(10**6))), (413, ("POST", "/post", "", form.format(2**64 - 1))),
+                (400, ("POST", "/post", "", form.format(-1))),
+                (501, ("POST", "/post", "0\r\n\r\n", "Transfer-Encoding: chunked\r\n"))]:
+            self.assertEqual(self.status(*request), status, request[:2])
+        self.assertEqual(self.raw(b"hello\r\n\r\n"), 400)
+        self.assertEqual(self.raw(b"GET / HTTP/1.1\r\n\0\r\n\r\n"), 400)
+        self.assertEqual(self.raw(b"GET / HTTP/1.1\r\nX: " + b"x" * 20000), 431)
+        self.assertEqual(self.book.visitor().look().status, 200)
+
+    def test_a_client_that_sends_nothing_more_is_told_so_and_keeps_one_worker_only(self):
+        host, port = self.book.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as slow:
+            slow.sendall(b"GET / HTTP/1.1\r\n")
+            self.assertEqual({self.book.visitor().look().status for _ in range(10)}, {200})
+            self.assertIn(b" 408 ", slow.recv(65536))
+
+    def test_a_cookie_that_is_none_of_ours_makes_a_new_person(self):
+        for cookie in ["who=short", "who=" + "g" * 32, "who=" + "a" * 33, "whose=" + "a" * 32]:
+            visitor = self.book.visitor()
+            visitor.cookie = cookie
+            visitor.look()
+            self.assertRegex(visitor.cookie, "^who=[0-9a-f]{32}$")
+            self.assertNotEqual(visitor.cookie, cookie)
+        visitor.cookie = mine = "other=1; who=" + "a" * 32
+        visitor.look()
+        self.assertEqual(visitor.cookie, mine)
+
+    def test_a_worker_that_is_killed_is_replaced(self):
+        before = self.workers()
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: len(self.workers() - {victim}) == len(before), 5, "as many workers as before")
+        self.assertEqual({self.book.visitor().look().status for _ in range(10)}, {200})
+
+    def test_a_commit_of_unknown_outcome_holds_its_person_on_the_primary(self):
+        self.pg.sql(0, SLOW_COMMIT)
+        self.addCleanup(self.pg.sql, 0, "drop trigger slowly on guestbook")
+        person = self.book.visitor()
+        self.assertEqual(person.sign("slowly").status, 504)
+        until = time.monotonic() + 1.5  # replicas catch up meanwhile; a hold is not for them
+        while time.monotonic() < until:
+            self.assertEqual((read := person.look()).node, "default", read.reason)
+
+    def test_a_replica_that_dies_is_answered_for_by_the_primary(self):
+        self.addCleanup(eventually, lambda: self.book.visitor().look().node == "shadow-2", 20, "shadow-2 is back")
+        self.pg.kill(2)
+        visits = [self.book.visitor().look() for _ in range(30)]
+        self.pg.start(2)
+        self.assertEqual({visit.status for visit in visits}, {200})
+        self.assertEqual({visit.node for visit in visits} - {"shadow-1", "default"}, set())
+
+    def test_a_primary_that_dies_costs_writes_only(self):
+        self.pg.kill(0)
+        try:
+            self.assertEqual(self.book.visitor().sign("nobody there").status, 503)
+            visits = [self.book.visitor().look() for _ in range(10)]
+            self.assertEqual({visit.status for visit in visits}, {200})
+        finally:
+            self.pg.start(0)
+        eventually(lambda: self.book.visitor().sign("back again").status == 303, 10, "writes again")
+
+    def test_a_server_without_a_daemon_serves_from_the_primary_it_was_told(self):
+        empty = harness.Daemon(self.pg, start=False)
+        self.addCleanup(empty.close)
+        os.environ["PINROUTE_PRIMARY"] = "default"
+        self.addCleanup(os.environ.pop, "PINROUTE_PRIMARY")
+        book = self.server(self.pg, empty, "--node", "default=" + self.pg.conninfo(0, user="app"))
+        visit = book.visitor().look()
+        self.assertEqual((visit.status, visit.node, visit.reason), (200, "default", "STORE_UNAVAILABLE"))
+        person = book.visitor()
+        post = person.sign("no daemon")
+        self.assertEqual(post.status, 303)
+        self.assertTrue(person.sees(post.post).seen)
+
+
+if __name__ == "__main__":
+    unittest.main()
