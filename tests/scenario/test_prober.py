@@ -191,6 +191,10 @@ class OnPostgres(Story):
                 f.write("host all locked 127.0.0.1/32 scram-sha-256\n" + lines)
             cls.pg.sql(n, "select pg_reload_conf()")
 
+    def setUp(self):
+        """The test before may have stopped one of them."""
+        eventually(lambda: self.pg.sql(1, "select status from pg_stat_wal_receiver") == "streaming", within=20)
+
     def set_up(self, *nodes, **environment):
         p = self.prober(**environment)
         for n in nodes or (0, 1):
