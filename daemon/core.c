@@ -88,11 +88,13 @@ static void configure_cluster(struct core *core, const struct cluster_conf *conf
                 return;
         }
         uint64_t earlier = c->fence.open;
-        struct mono live_until = c->live_until;
+        struct mono live_until = c->live_until, floor_until = c->floor_until;
         cluster_init(c, conf, c->number, now);
         fence_remember(&c->fence, earlier);
         fence_open_next(&c->fence);
         c->live_until = live_until;
+        if (!mono_reached(now, floor_until))
+                cluster_raise_floor(c, now, mono_since(floor_until, now), "owed since before it was removed");
 }
 
 void core_configure(struct core *core, const struct conf *conf, struct mono now)
@@ -125,11 +127,16 @@ static void take_over(struct core *core, const struct conf *conf, const struct s
                 if (!core->cluster[i]->removed)
                         cluster_remember(core->cluster[i], &found->cluster[i], found->admin[i],
                                          found->live_until[i], now);
+                else { /* a reload may bring it back: it then owes what it owes now */
+                        core->cluster[i]->floor_until.ms = found->cluster[i].floor_until_ms;
+                        core->cluster[i]->conf.max_pin_seconds_ms = found->cluster[i].max_pin_ms;
+                }
         for (unsigned i = 0; i < core->n_clusters; i++)
                 fence_remember(&core->cluster[i]->fence, found->max_generation);
 }
 
-static int open_store(struct core *core, bool fresh, struct store_found *found, struct mono now)
+/* retired: the caller has done that to the store that was in use. */
+static int open_store(struct core *core, bool fresh, bool retired, struct store_found *found, struct mono now)
 {
         struct store_want want = {
             .dir = core->conf->dir,
@@ -143,7 +150,7 @@ static int open_store(struct core *core, bool fresh, struct store_found *found, 
         memcpy(want.boot_id, core->boot_id, sizeof want.boot_id);
         memset(found, 0, sizeof *found);
         int rc = store_open(&core->store, &want, found);
-        if (rc == STORE_OK && !found->reused && !found->old_retired) {
+        if (rc == STORE_OK && !found->reused && !found->old_retired && !retired) {
                 core->silent_until = mono_plus(clock_mono(), core->conf->stale_after_ms + CORE_HEARTBEAT_MS);
                 log_warning("the old store could not be retired: no write is acknowledged for %" PRId64 " ms",
                             core->conf->stale_after_ms + CORE_HEARTBEAT_MS);
@@ -167,7 +174,7 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
         core->suspended_ms = clock_suspended_ms();
         read_boot_id(core->boot_id);
         struct store_found found;
-        if (open_store(core, false, &found, now) != STORE_OK) {
+        if (open_store(core, false, false, &found, now) != STORE_OK) {
                 log_error("store in %s: %s", conf->dir, store_error());
                 return false;
         }
@@ -334,10 +341,8 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
         if (core->store)
                 store_close(&core->store);
         struct store_found found;
-        int rc = open_store(core, true, &found, now);
+        int rc = open_store(core, true, retired, &found, now);
         free(found.cluster);
-        if (retired)
-                core->silent_until = (struct mono){0};
         if (rc != STORE_OK) {
                 log_error("no new store in %s: %s; trying again at the next heartbeat", core->conf->dir,
                           store_error());
