@@ -36,7 +36,7 @@ class Walk(unittest.TestCase):
 
     def storm(self, *options, lookups):
         program = os.path.join(harness.BUILD, "tests", "walk_storm")
-        status, said = run([program, "--lookups", str(lookups), "--seconds", "280", *options], within=290)
+        status, said = run([program, "--lookups", str(lookups), "--seconds", "600", *options], within=620)
         print(said, end="")
         self.assertEqual(status, 0, said)
         self.assertTrue(said.endswith("walk_storm: ok\n"), said)

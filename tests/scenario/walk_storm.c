@@ -122,7 +122,7 @@ static void put_state(struct writer *w)
         memcpy(live.header.seed, store_seed(w->store), sizeof live.header.seed);
         live.header.heartbeat_ms = (int64_t)w->generation;
         live.cluster[0].open_generation = w->generation;
-        live.cluster[0].floor_generation = 3 * w->generation;
+        live.cluster[0].floor_until_ms = 3 * (int64_t)w->generation;
         LIVE_MUST(store_put_header(w->store, &live.header) == STORE_OK);
         LIVE_MUST(store_put_cluster(w->store, 0, &live.cluster[0]) == STORE_OK);
 }
@@ -220,8 +220,8 @@ static pid_t start_writer(void)
 /* One look-up, and what it found, if it held within TRIES. */
 struct look {
         struct need pin;
-        uint64_t open_generation, floor_generation;
-        int64_t heartbeat_ms;
+        uint64_t open_generation;
+        int64_t floor_until_ms, heartbeat_ms;
 };
 
 static bool look_up(const struct view *v, struct pnr_key key, struct look *ret, struct tally *t)
@@ -233,7 +233,7 @@ static bool look_up(const struct view *v, struct pnr_key key, struct look *ret, 
                 int st = view_facts(v, name, &key, &f, &at);
                 if (st == VIEW_OK) {
                         const volatile struct pnr_cluster *c = f.cluster;
-                        *ret = (struct look){f.pin, c->open_generation, c->floor_generation, at.heartbeat_ms};
+                        *ret = (struct look){f.pin, c->open_generation, c->floor_until_ms, at.heartbeat_ms};
                 }
                 if (st != VIEW_AGAIN && view_holds(v, &at)) {
                         if (st == VIEW_OK)
@@ -258,7 +258,7 @@ static void check_state(const struct look *l, int64_t *heartbeat_ms, struct tall
 {
         count_if(l->heartbeat_ms < *heartbeat_ms, &t->backwards);
         count_if(l->open_generation != (uint64_t)l->heartbeat_ms ||
-                     l->floor_generation != 3 * l->open_generation || l->pin.generation > l->open_generation,
+                     l->floor_until_ms != 3 * l->heartbeat_ms || l->pin.generation > l->open_generation,
                  &t->mixed);
         *heartbeat_ms = l->heartbeat_ms;
 }
