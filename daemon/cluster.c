@@ -475,6 +475,13 @@ static bool releases(const struct cluster *c, struct mono now)
         return c->conf.early_release && cluster_waits(c, now);
 }
 
+/* An answer ends pins for caught_up_trust only, so the next one must be there well before. */
+static int64_t replica_pause_ms(const struct cluster *c)
+{
+        int64_t third = c->conf.caught_up_trust_ms / 3;
+        return third < c->conf.fence_interval_ms ? third : c->conf.fence_interval_ms;
+}
+
 /* When this node is next to be asked, whatever for. */
 static struct mono ask_due(const struct cluster *c, const struct cluster_node *n, struct mono now)
 {
@@ -484,7 +491,7 @@ static struct mono ask_due(const struct cluster *c, const struct cluster_node *n
         if (is_primary(c, n) && fence_wanted(&c->fence))
                 return mono_sooner(due, mono_plus(c->fenced_at, c->conf.fence_interval_ms));
         if (in_schedule(c, n) && c->fence.fenced)
-                return mono_sooner(due, mono_plus(n->sent, c->conf.fence_interval_ms));
+                return mono_sooner(due, mono_plus(n->sent, replica_pause_ms(c)));
         return due;
 }
 

@@ -382,16 +382,14 @@ static void read_text(struct reader *r, const char *text, size_t size)
         }
 }
 
-/* Rows: `low` must not be more than `high` (strict: must be less). */
+/* Rows: `low` must not be more than `high`. */
 static const struct order {
         enum option_number low, high;
-        bool strict;
 } orders[] = {
-    {OPTION_DAEMON_stale_after, OPTION_DAEMON_stale_limit, false},
-    {OPTION_CLUSTER_pin_seconds, OPTION_CLUSTER_max_pin_seconds, false},
-    {OPTION_CLUSTER_check_timeout, OPTION_CLUSTER_check_interval, false},
-    {OPTION_CLUSTER_lag_resume, OPTION_CLUSTER_max_lag, false},
-    {OPTION_CLUSTER_fence_interval, OPTION_CLUSTER_caught_up_trust, true},
+    {OPTION_DAEMON_stale_after, OPTION_DAEMON_stale_limit},
+    {OPTION_CLUSTER_pin_seconds, OPTION_CLUSTER_max_pin_seconds},
+    {OPTION_CLUSTER_check_timeout, OPTION_CLUSTER_check_interval},
+    {OPTION_CLUSTER_lag_resume, OPTION_CLUSTER_max_lag},
 };
 
 static void check_order(struct reader *r, const struct order *rule, const struct given *given,
@@ -400,15 +398,14 @@ static void check_order(struct reader *r, const struct order *rule, const struct
         const struct option *low = &options[rule->low], *high = &options[rule->high];
         unsigned low_line = given->line[rule->low], high_line = given->line[rule->high];
         const int64_t *a = option_field(low, record), *b = option_field(high, record);
-        if (given->bad[rule->low] || given->bad[rule->high] || *a < *b || (*a == *b && !rule->strict))
+        if (given->bad[rule->low] || given->bad[rule->high] || *a <= *b)
                 return;
         char a_text[32], b_text[32];
         value_show(low->rule.kind, a, a_text, sizeof a_text);
         value_show(high->rule.kind, b, b_text, sizeof b_text);
         mistake(r, low_line ? low_line : high_line, title, low->key,
-                "%s%s is %s than %s = %s%s; lower the one or raise the other", a_text,
-                low_line ? "" : " (its default)", rule->strict ? "not less" : "more", high->key, b_text,
-                high_line ? "" : " (its default)");
+                "%s%s is more than %s = %s%s; lower the one or raise the other", a_text,
+                low_line ? "" : " (its default)", high->key, b_text, high_line ? "" : " (its default)");
 }
 
 static void check_orders(struct reader *r, enum option_scope scope, const struct given *given,

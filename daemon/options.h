@@ -44,8 +44,8 @@ OPTION(lag_resume, CLUSTER, DURATION, 10, 86400000, "=max_lag", AT_RELOAD,
        "lag down to which such a replica must come before it returns")
 OPTION(fence_interval, CLUSTER, DURATION, 10, 60000, "100ms", AT_RELOAD,
        "pause between two samples of the primary's position while pins wait")
-OPTION(caught_up_trust, CLUSTER, DURATION, 10, 60000, "250ms", AT_RELOAD,
-       "age up to which a replica's answer may end a pin")
+OPTION(caught_up_trust, CLUSTER, DURATION, 10, 60000, "60ms", AT_RELOAD,
+       "age up to which a replica's answer may end a pin; less than a crashed server needs to come back")
 OPTION(early_release, CLUSTER, ON_OFF, 0, 0, "on", AT_RELOAD,
        "end a pin on a replica as soon as that has replayed the write")
 OPTION(follow_promotion, CLUSTER, ON_OFF, 0, 0, "off", AT_RELOAD,

@@ -165,8 +165,6 @@ static const struct bad {
      "lower the one"},
     {HEAD "max_pin_seconds = 5\n" PRIMARY, 2, "[cluster main] pin_seconds", "more than max_pin_seconds = 5",
      "raise the other"},
-    {HEAD "fence_interval = 250ms\n" PRIMARY, 2, "[cluster main] fence_interval",
-     "not less than caught_up_trust", "lower"},
     {"[pinrouted]\nstale_after = 2s\nstale_limit = 1s\n" GOOD, 2, "[pinrouted] stale_after",
      "more than stale_limit = 1s", "raise"},
     /* nodes */
@@ -325,7 +323,7 @@ Test(conf, the_example_of_the_design_is_read_as_it_is_meant)
         cr_expect(m->pin_seconds_ms == 15000 && m->max_pin_seconds_ms == 300000 &&
                   m->check_interval_ms == 500);
         cr_expect(m->check_timeout_ms == 400 && m->fall == 2 && m->rise == 3 && m->max_lag_ms == 10000);
-        cr_expect(m->lag_resume_ms == 10000 && m->fence_interval_ms == 100 && m->caught_up_trust_ms == 250);
+        cr_expect(m->lag_resume_ms == 10000 && m->fence_interval_ms == 100 && m->caught_up_trust_ms == 60);
         cr_expect(m->early_release == 1 && m->follow_promotion == 0 &&
                   m->no_replica == CONF_NO_REPLICA_PRIMARY);
         cr_assert_eq(m->n_nodes, 3);
