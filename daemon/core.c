@@ -135,8 +135,16 @@ static void take_over(struct core *core, const struct conf *conf, const struct s
                 fence_remember(&core->cluster[i]->fence, found->max_generation);
 }
 
-/* retired: the caller has done that to the store that was in use. */
-static int open_store(struct core *core, bool fresh, bool retired, struct store_found *found, struct mono now)
+/* Somewhere a stub may still trust a file that lacks the pins which are recorded from here on. */
+static void be_silent(struct core *core)
+{
+        int64_t ms = core->conf->stale_after_ms + CORE_HEARTBEAT_MS;
+        core->silent_until = mono_later(core->silent_until, mono_plus(clock_mono(), ms));
+        log_warning("the old store could not be retired: no write is acknowledged for %" PRId64 " ms", ms);
+}
+
+/* trusted: the store that was in use may be trusted still; else what lies in its place is not, either. */
+static int open_store(struct core *core, bool fresh, bool trusted, struct store_found *found, struct mono now)
 {
         struct store_want want = {
             .dir = core->conf->dir,
@@ -150,11 +158,8 @@ static int open_store(struct core *core, bool fresh, bool retired, struct store_
         memcpy(want.boot_id, core->boot_id, sizeof want.boot_id);
         memset(found, 0, sizeof *found);
         int rc = store_open(&core->store, &want, found);
-        if (rc == STORE_OK && !found->reused && !found->old_retired && !retired) {
-                core->silent_until = mono_plus(clock_mono(), core->conf->stale_after_ms + CORE_HEARTBEAT_MS);
-                log_warning("the old store could not be retired: no write is acknowledged for %" PRId64 " ms",
-                            core->conf->stale_after_ms + CORE_HEARTBEAT_MS);
-        }
+        if (trusted && rc == STORE_OK && !found->reused && !found->old_retired)
+                be_silent(core);
         return rc;
 }
 

@@ -503,10 +503,18 @@ static int reuse(struct store *s, const struct store_want *want, const struct su
         return STORE_OK;
 }
 
+/* Was there another file before this one, which stubs may still map and trust?  A copy has been put in the
+ * place of its original; and where a lock file was left alone, what belonged to it has been taken away. */
+static bool supplants(const struct survey *old, int dir_fd)
+{
+        return old->copied || (old->absent && faccessat(dir_fd, LOCK, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+}
+
 static int open_any(struct store *s, const struct store_want *want, struct store_found *found)
 {
         struct survey old;
         survey_file(&old, s->dir_fd, DATA, want->boot_id, found);
+        bool supplanted = supplants(&old, s->dir_fd);
         if (!survey_reusable(&old, store_map_size(want->max_pins)))
                 memcpy(found->why_new, old.why, sizeof found->why_new);
         else if (want->fresh)
@@ -520,7 +528,7 @@ static int open_any(struct store *s, const struct store_want *want, struct store
         int rc = make_new(s, want, found->cursor);
         if (rc != STORE_OK)
                 return rc;
-        found->old_retired = old.refused || (old.whole && retire_old(want, &old, s->dir_fd));
+        found->old_retired = !supplanted && (old.refused || (old.whole && retire_old(want, &old, s->dir_fd)));
         return put_in_place(s);
 }
 

@@ -175,7 +175,7 @@ void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t
         memset(ret, 0, sizeof *ret);
         int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         if (fd < 0) {
-                ret->refused = errno == ENOENT;
+                ret->refused = ret->absent = errno == ENOENT;
                 odd(ret, "%s", errno == ENOENT ? "no file" : strerror(errno));
                 return;
         }

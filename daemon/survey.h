@@ -12,7 +12,7 @@
 struct survey {
         bool whole;   /* every byte that matters is as this daemon would have written it, in this boot */
         bool refused; /* no stub trusts this file: of another boot, retired, a copy, or not there */
-        bool retired, copied;
+        bool retired, copied, absent;
         struct stat st; /* of the file; zeros when there is none */
         uint64_t map_bytes;
         struct pnr_header header;
