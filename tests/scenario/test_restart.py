@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""test_restart.py -- the daemon is killed, its store deleted or replaced, all under load: no pinned key goes to a replica."""
+# ctest: asan
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import unittest
+
+import harness
+from harness import bound, eventually, size
+
+NO_NODES = ["default = host=127.0.0.1 port=1 dbname=app user=pinroute role=primary"]
+PIN_SECONDS = 1
+STALE_AFTER = size("1s", "400ms")
+MAGIC = b"PINRUTE1"  # the header's first bytes: proto/store.h
+HEADER_LAYOUT, HEADER_FILE_INO = 8, 56
+
+
+class Load:
+    """load.c: processes that record, that decide, and that come and go."""
+
+    def __init__(self, daemon, recorders=4, deciders=2, newcomers=1):
+        self.process = harness.spawn([os.path.join(harness.BUILD, "tests", "load"), daemon.dir, "main", str(recorders),
+                                      str(deciders), str(newcomers), str(PIN_SECONDS)],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def do(self, what):
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return harness.Answer(self.process.stdout.readline().rstrip("\n"))
+
+    def counts(self):
+        return self.do("counts")
+
+    def goes_on(self):
+        """Every recorder gets an acknowledgement that it had not yet."""
+        before = self.counts().slowest
+        # the fewest of all may be another's: two more of the fewest is one more of each
+        return eventually(lambda: self.counts() if self.counts().slowest >= before + 2 else None, within=10,
+                          what="all recorders are acknowledged again")
+
+    def shows_replicas(self):
+        """A key without a pin is read from a replica: no floor hides what is amiss."""
+        before = self.counts().unpinned_balanced
+        eventually(lambda: self.counts().unpinned_balanced > before, within=20, what="BALANCED for a key that never wrote")
+
+    def close(self):
+        if self.process.returncode is None:
+            said = self.do("quit")
+            self.process.stdin.close()
+            self.process.stdout.close()
+            assert self.process.wait(20) == 0 and said.lost == 0, "a process of the load had ended by itself"
+
+
+def data(daemon):
+    return os.path.join(daemon.dir, "data.mdb")
+
+
+def aside(daemon):
+    return os.path.join(daemon.dir, "aside")
+
+
+def deleted(daemon):
+    os.unlink(data(daemon))
+
+
+def truncated_copy(daemon):
+    with open(data(daemon), "rb") as old, open(aside(daemon), "wb") as new:
+        new.write(old.read()[:64 * 4096])
+    os.rename(aside(daemon), data(daemon))
+
+
+def other_layout(daemon):
+    """A store of a layout to come; but for that, a sound one, written for the very file that it is in."""
+    shutil.copy(data(daemon), aside(daemon))
+    with open(aside(daemon), "r+b") as f:
+        content = bytearray(f.read())
+        at = content.find(MAGIC)
+        while at >= 0:
+            struct.pack_into("<II", content, at + HEADER_LAYOUT, 99, 99)
+            struct.pack_into("<Q", content, at + HEADER_FILE_INO, os.fstat(f.fileno()).st_ino)
+            at = content.find(MAGIC, at + 1)
+        f.seek(0)
+        f.write(content)
+    os.rename(aside(daemon), data(daemon))
+
+
+def copy(daemon):
+    shutil.copy(data(daemon), aside(daemon))
+    os.rename(aside(daemon), data(daemon))
+
+
+DISTURBANCES = {"deleted": deleted, "a truncated copy in its place": truncated_copy, "another layout in its place": other_layout,
+                "a copy in its place": copy}
+
+
+class Restart(harness.Scenario):
+    @classmethod
+    def setUpClass(cls):
+        cls.pg = cls.shared(harness.Cluster(replicas=2))
+
+    def serve(self):
+        daemon = self.daemon(self.pg, {"stale_after": STALE_AFTER},
+                             {"pin_seconds": PIN_SECONDS, "max_pin_seconds": PIN_SECONDS})
+        load = self._ends(Load(daemon))
+        load.goes_on()
+        return daemon, load
+
+    def spared(self, load, before, what):
+        """The load met no wrong answer since."""
+        after = load.counts()
+        self.assertEqual(after.misses, before.misses, what)
+        self.assertGreater(after.decisions, before.decisions)
+        self.assertGreater(after.attached, before.attached, "nobody came anew")
+
+    def test_a_killed_daemon_comes_back_with_every_acknowledged_pin(self):
+        daemon, load = self.serve()
+        took, pins = [], 0
+        for _ in range(size(50, 10)):
+            load.goes_on()
+            daemon.kill()
+            took.append(daemon.start())
+            said = load.do("check")
+            self.assertEqual(said.missing, 0, "an acknowledged pin is not in the store")
+            pins += said.pins
+        counts = load.goes_on()
+        self.assertEqual(counts.misses, 0)
+        self.assertGreater(pins, 0)
+        print(f"restart: {len(took)} kills, {pins} acknowledged pins looked for after them, none missing; exec to READY "
+              f"{statistics.median(took) * 1000:.0f} ms, at most {max(took) * 1000:.0f}; {counts}")
+
+    def test_a_store_that_is_lost_under_load_costs_no_pinned_key(self):
+        daemon, load = self.serve()
+        for what, disturb in DISTURBANCES.items():
+            with self.subTest(what):
+                load.shows_replicas()
+                before = load.counts()
+                replaced = daemon.ask("show", "stats")["stats"]["stores_replaced"]
+                disturb(daemon)
+                eventually(lambda: daemon.ask("show", "stats")["stats"]["stores_replaced"] == replaced + 1)
+                load.goes_on()
+                load.shows_replicas()
+                self.spared(load, before, what)
+        print(f"restart: store lost {len(DISTURBANCES)} times under load: {load.counts()}")
+
+    def test_a_store_that_is_lost_while_the_daemon_is_away_costs_no_pinned_key(self):
+        daemon, load = self.serve()
+        for what, disturb in DISTURBANCES.items():
+            with self.subTest(what):
+                load.shows_replicas()
+                before = load.counts()
+                daemon.kill()
+                disturb(daemon)
+                took = daemon.start()
+                load.goes_on()
+                load.shows_replicas()
+                self.spared(load, before, what)
+                print(f"restart: killed, the store {what}: exec to READY {took * 1000:.0f} ms")
+
+
+class Quick(harness.Scenario):
+    """Without a database."""
+
+    def test_a_start_with_a_full_table_is_quick(self):
+        n = size(100_000)
+        daemon = self.daemon({"main": NO_NODES}, None, {"max_pin_seconds": 3600})
+        filled = harness.run_program("pins", "fill", daemon.dir, "main", 0, n, 4, 3600)
+        self.assertEqual(filled.ok, n)
+        took = []
+        for _ in range(5):
+            daemon.kill()
+            took.append(daemon.start())
+        print(f"restart: exec to READY with {n} pins: {', '.join(f'{t * 1000:.0f}' for t in took)} ms")
+        self.assertLess(statistics.median(took), bound(0.3))
+        self.assertEqual(daemon.ask("status")["pins"], n)
+        self.assertEqual(harness.run_program("pins", "look", daemon.dir, "main", 0, n).PINNED, n)
+
+    def test_a_drain_outlives_a_restart_with_a_store_of_another_size(self):
+        nodes = NO_NODES + [f"shadow-{n} = host=127.0.0.1 port={n} dbname=app user=pinroute" for n in (1, 2)]
+        daemon = self.daemon({"main": nodes}, {"max_pins": 10_000})
+        daemon.ctl("drain", "shadow-2")
+        self.assertEqual(self.worker(daemon).record("main", "k", 60).status, "OK")
+        for max_pins, restart in ((50_000, daemon.stop), (10_000, daemon.kill), (10_000, daemon.kill)):
+            restart()
+            daemon.write_config({"main": nodes}, {"max_pins": max_pins})
+            daemon.start()
+            status = daemon.ask("status")
+            self.assertEqual(status["max_pins"], max_pins)
+            admin = {node["name"]: node["admin"] for node in status["clusters"][0]["nodes"]}
+            self.assertEqual(admin, {"default": "ready", "shadow-1": "ready", "shadow-2": "drain"})
+            self.assertIn(self.worker(daemon).read("main", "k").reason, ("PINNED", "FLOOR"))
+
+    def test_a_second_daemon_on_the_directory_is_refused_and_the_first_goes_on(self):
+        daemon = self.daemon({"main": NO_NODES})
+        worker = self.worker(daemon)
+        self.assertEqual(worker.record("main", "k", 60).status, "OK")
+        epoch = daemon.ask("status")["epoch"]
+        second = subprocess.run([os.path.join(harness.BUILD, "pinrouted"), "-c", daemon.conf], text=True, capture_output=True,
+                                timeout=30)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn(daemon.dir, second.stderr)
+        self.assertRegex(second.stderr, "another pinrouted|already")
+        self.assertNotIn("READY", second.stderr)
+        self.assertEqual(worker.record("main", "l", 60).status, "OK")
+        self.assertEqual(worker.read("main", "k").reason, "PINNED")
+        status = daemon.ask("status")
+        self.assertEqual((status["epoch"], status["pins"]), (epoch, 2))
+
+    def test_workers_that_were_there_first_find_the_daemon(self):
+        daemon = self.daemon({"main": NO_NODES}, start=False)
+        worker = self.worker(daemon)
+        self.assertEqual(worker.read("main", "k").reason, "STORE_UNAVAILABLE")
+        self.assertEqual(worker.record("main", "k", 60).status, "E_UNREACHABLE")
+        self.assertEqual(worker.read("main", "k").role, "PRIMARY")
+        daemon.start()
+        eventually(lambda: worker.record("main", "l", 60).status == "OK", what="the worker finds it by itself")
+        eventually(lambda: worker.read("main", "k").reason == "PINNED")
+        eventually(lambda: self.worker(daemon).read("main", "k").reason == "PINNED", what="what had failed was sent again")
+
+
+if __name__ == "__main__":
+    unittest.main()
