@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "daemon/pages.h"
 #include "daemon/survey.h"
 
 TestSuite(store, .init = make_dir, .fini = remove_dir);
@@ -46,12 +47,14 @@ Test(store, a_new_store_has_its_size_its_modes_and_no_heartbeat)
 {
         umask(0077);
         struct store_want want = want_of(1000);
+        want.group = geteuid() == 0 ? 12345 : getegid();
         struct store_found found;
         struct store *s = open_store(&want, &found);
         cr_assert(!found.reused && found.old_retired && !strcmp(found.why_new, "no file"));
         cr_assert(found.n_clusters == 0 && found.max_generation == 0);
         struct stat st = stat_of("data.mdb");
         cr_assert_eq(st.st_mode & 07777, 0640);
+        cr_assert_eq(st.st_gid, want.group);
         cr_assert_eq((size_t)st.st_size, store_map_size(1000));
         cr_assert_geq((size_t)st.st_blocks * 512, store_map_size(1000), "allocated, not sparse");
         cr_assert_eq(st.st_ino, store_ino(s));
@@ -268,7 +271,6 @@ Test(store, a_transaction_too_large_for_the_map_is_full_and_leaves_the_store_usa
         int rc = STORE_OK;
         MUST_OK(store_begin(s));
         struct pnr_pins page = {.bits = 40}; /* by hand: more pages than the map has */
-        extern int pages_put(struct store *, uint64_t, const struct pnr_pins *);
         for (uint64_t i = 0; rc == STORE_OK && i < 10000; i++)
                 rc = pages_put(s, PNR_KEY_PINS + (i << 23), &page);
         cr_assert_eq(rc, STORE_FULL, "%s", store_error());
@@ -281,6 +283,43 @@ Test(store, a_transaction_too_large_for_the_map_is_full_and_leaves_the_store_usa
         store_close(&s);
         s = open_store(&want, NULL);
         cr_assert_eq(count_of(s).pins, 1000);
+        store_close(&s);
+}
+
+/* As an mdb_stat would: a process with a slot in lock.mdb and a snapshot that it never gives back. */
+static pid_t start_lmdb_reader(const struct store_want *want)
+{
+        int ready[2];
+        char byte;
+        cr_assert_eq(pipe(ready), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+                struct store *s = open_store(want, NULL);
+                MUST_OK(pages_begin_read(s));
+                if (write(ready[1], "", 1) == 1)
+                        pause();
+                _exit(1);
+        }
+        cr_assert_eq(read(ready[0], &byte, 1), 1);
+        close(ready[0]);
+        close(ready[1]);
+        return pid;
+}
+
+Test(store, a_reader_by_liblmdb_that_was_killed_does_not_fill_the_map)
+{
+        struct store_want want = want_of(1000);
+        struct store *s = open_store(&want, NULL);
+        put_state(s);
+        store_close(&s);
+        pid_t reader = start_lmdb_reader(&want);
+        s = open_store(&want, NULL);
+        for (int i = 0; i < 50; i++)
+                put_state(s);
+        kill(reader, SIGKILL);
+        waitpid(reader, NULL, 0);
+        for (int i = 0; i < 3000; i++)
+                put_state(s);
         store_close(&s);
 }
 
