@@ -103,15 +103,17 @@ run_all_tests() {
         exec /usr/bin/python3 -B tests/tally.py build/logs/test-dev.log build/logs/test-asan.log build/logs/test-tsan.log
 }
 
+# One aligned table for people; the rows themselves are in build/bench.tsv.
 bench() {
         local program
         [ $# = 0 ] || { usage >&2; exit 2; }
-        compgen -G 'bench/*.c' >/dev/null || fail "bench/ holds no benchmark"
         need "${build_packages[@]}"
         build release
         for program in bench/*.c; do
                 "build/release/$(basename "$program" .c)"
-        done
+        done >build/bench.tsv
+        { printf 'name\tp50\tp99\tunit\tratio\tagainst\n'; cat build/bench.tsv; } |
+            awk -F '\t' '{ printf "%-22s %10s %10s  %-5s %8s  %s\n", $1, $2, $3, $4, $5, $6 }'
 }
 
 command=${1:-}
