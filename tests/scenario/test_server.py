@@ -43,6 +43,9 @@ class GuestBook(harness.Scenario):
             return {int(pid) for pid in f.read().split()}
 
     def test_a_person_sees_their_own_posts_whichever_worker_answers(self):
+        for n in (1, 2):
+            self.addCleanup(self.pg.lag, n, 0)
+            self.pg.lag(n, "200ms")
         person = self.book.visitor()
         answered = set()
         for n in range(20):
@@ -111,13 +114,28 @@ class GuestBook(harness.Scenario):
         while time.monotonic() < until:
             self.assertEqual((read := person.look()).node, "default", read.reason)
 
-    def test_a_replica_that_dies_is_answered_for_by_the_primary(self):
+    def test_a_replica_that_does_not_answer_is_answered_for_by_the_primary(self):
         self.addCleanup(eventually, lambda: self.book.visitor().look().node == "shadow-2", 20, "shadow-2 is back")
-        self.pg.kill(2)
-        visits = [self.book.visitor().look() for _ in range(30)]
-        self.pg.start(2)
+        self.addCleanup(self.pg.thaw, 2)
+        self.pg.freeze(2)
+        visits = [self.book.visitor().look() for _ in range(12)]
         self.assertEqual({visit.status for visit in visits}, {200})
         self.assertEqual({visit.node for visit in visits} - {"shadow-1", "default"}, set())
+        self.assertIn(("default", "from shadow-2"), {(visit.node, visit.fallback) for visit in visits})
+
+    def test_a_replica_that_restarted_is_read_again_by_every_worker_without_an_error(self):
+        visits = []
+
+        def read_by_all():
+            visits.append(self.book.visitor().look())
+            return len({visit.worker for visit in visits if visit.node == "shadow-2"}) == self.book.workers
+
+        eventually(read_by_all, 20, "each worker has a connection to shadow-2")
+        self.pg.kill(2)
+        self.pg.start(2)
+        visits.clear()
+        eventually(read_by_all, 20, "shadow-2 is back")
+        self.assertEqual({visit.status for visit in visits}, {200})
 
     def test_a_primary_that_dies_costs_writes_only(self):
         self.pg.kill(0)
