@@ -143,7 +143,7 @@ static void be_silent(struct core *core)
         log_warning("the old store could not be retired: no write is acknowledged for %" PRId64 " ms", ms);
 }
 
-/* trusted: the store that was in use may be trusted still; else what lies in its place is not, either. */
+/* trusted: what lies in the store's place may be trusted by some stub, until it is retired. */
 static int open_store(struct core *core, bool fresh, bool trusted, struct store_found *found, struct mono now)
 {
         struct store_want want = {
@@ -179,7 +179,7 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
         core->suspended_ms = clock_suspended_ms();
         read_boot_id(core->boot_id);
         struct store_found found;
-        if (open_store(core, false, false, &found, now) != STORE_OK) {
+        if (open_store(core, false, true, &found, now) != STORE_OK) {
                 log_error("store in %s: %s", conf->dir, store_error());
                 return false;
         }
@@ -343,10 +343,12 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
 {
         log_error("store: %s: making a new one", why);
         bool retired = core->store && store_retire(core->store) == STORE_OK;
+        if (core->store && !retired && !store_is_linked(core->store))
+                be_silent(core); /* nobody can reach that file any more */
         if (core->store)
                 store_close(&core->store);
         struct store_found found;
-        int rc = open_store(core, true, retired, &found, now);
+        int rc = open_store(core, true, !retired, &found, now);
         free(found.cluster);
         if (rc != STORE_OK) {
                 log_error("no new store in %s: %s; trying again at the next heartbeat", core->conf->dir,
@@ -385,7 +387,7 @@ static void count_item(struct core *core, const struct core_item *it)
         }
 }
 
-/* Items that could not be committed stay unanswered. */
+/* Items that could not be committed stay unanswered, and those that may not be acknowledged yet. */
 static void commit_batch(struct core *core, struct core_item *items, unsigned n, bool sweep, struct mono now)
 {
         if (!core->store)
@@ -397,7 +399,7 @@ static void commit_batch(struct core *core, struct core_item *items, unsigned n,
         core->endpoints_dirty = core->admin_dirty = false;
         core->stats.commits++;
         store_count(core->store, &core->count);
-        for (unsigned i = 0; i < n; i++) {
+        for (unsigned i = 0; i < n && !core_is_silent(core, now); i++) {
                 items[i].answered = true;
                 count_item(core, &items[i]);
         }

@@ -70,6 +70,10 @@ Test(fence, without_a_question_an_answer_fences_nothing)
         fence_answer(&f, lsn(100));
         cr_expect_eq(reached(UINT64_MAX), 0, "a question given up on takes no answer");
         cr_expect(fence_wanted(&f));
+        fence_close(&f);
+        fence_answer(&f, lsn(100));
+        fence_answer(&f, lsn(200));
+        cr_expect_eq(reached(100), 1, "nor takes a fence away");
 }
 
 Test(fence, another_history_releases_nobody_and_fences_what_waits_anew)

@@ -1,0 +1,474 @@
+/* test_core.c -- batches, floors, lost stores, restarts and reloads, with a real store under them. */
+#include "tests/unit/core_play.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+TestSuite(core, .init = core_open, .fini = core_close);
+
+/* ---- requests ---- */
+
+Test(core, a_batch_is_one_commit_and_each_request_gets_its_own_answer)
+{
+        struct core_item it[] = {
+            core_item(PNR_OP_HELLO, "", 0, 0),        core_item(PNR_OP_RECORD, "main", 7, 0),
+            core_item(PNR_OP_HOLD, "other", 8, 2000), core_item(PNR_OP_RECORD, "nobody", 9, 0),
+            core_item(PNR_OP_HOLD, "main", 10, 0),    core_item(PNR_OP_HELLO, "", 1, 0)};
+        struct core_stats before = core.stats;
+        core_step(it, 6, 1);
+        cr_expect_eq(core.stats.commits, before.commits + 1);
+        const uint32_t want[] = {PINROUTE_OK,        PINROUTE_OK,        PINROUTE_OK,
+                                 PINROUTE_E_CLUSTER, PINROUTE_E_INVALID, PINROUTE_OK};
+        for (unsigned i = 0; i < 6; i++) {
+                cr_expect(it[i].answered);
+                cr_expect_eq(it[i].reply.status, want[i], "request %u: %u", i, it[i].reply.status);
+                cr_expect_eq(it[i].reply.number, it[i].request.number);
+                cr_expect_eq(it[i].reply.epoch, core.epoch);
+                cr_expect_eq(it[i].reply.now_ms, core_now.ms);
+        }
+        cr_expect_eq(it[5].reply.turn, it[0].reply.turn + 1, "each process gets its own turn");
+        cr_expect_eq(it[1].reply.generation, core_pin("main", 7).generation);
+        cr_expect_eq(core_pin("main", 7).until_ms, core_now.ms + 15000, "0 is the cluster's pin_seconds");
+        cr_expect_eq(core_pin("main", 7).hold_ms, 0);
+        cr_expect_eq(core_pin("other", 8).until_ms, core_now.ms + 2000);
+        cr_expect_eq(core_pin("other", 8).hold_ms, core_now.ms + 2000);
+        cr_expect_eq(core_pin("main", 8).until_ms, 0, "another cluster's key is another key");
+        cr_expect_eq(core_pin("main", 10).until_ms, 0);
+        cr_expect_eq(core.stats.records - before.records, 1);
+        cr_expect_eq(core.stats.holds - before.holds, 1);
+        cr_expect_eq(core.stats.hellos - before.hellos, 2);
+        cr_expect_eq(core.stats.refused - before.refused, 2);
+}
+
+Test(core, a_pin_is_bounded_by_max_pin_seconds)
+{
+        core_cluster_conf[0].max_pin_seconds_ms = 20000;
+        core_configure(&core, &core_conf, core_now);
+        core_record(1, 20000);
+        cr_expect_eq(core_pin("main", 1).until_ms, core_now.ms + 20000);
+        core_record(2, 20001);
+        cr_expect_eq(core_pin("main", 2).until_ms, core_now.ms + 20000);
+        core_ask(PNR_OP_HOLD, "main", 3, UINT32_MAX);
+        cr_expect_eq(core_pin("main", 3).hold_ms, core_now.ms + 20000);
+}
+
+Test(core, a_later_shorter_or_repeated_request_never_shortens_a_pin)
+{
+        core_record(1, 30000);
+        struct pnr_pin first = core_pin("main", 1);
+        core_ask(PNR_OP_HOLD, "main", 1, 500);
+        int64_t hold_ms = core_now.ms + 500;
+        core_record(1, 1000);
+        struct pnr_pin then = core_pin("main", 1);
+        cr_expect_eq(then.until_ms, first.until_ms);
+        cr_expect_eq(then.hold_ms, hold_ms);
+        cr_expect_geq(then.generation, first.generation);
+        core_record(1, 60000);
+        cr_expect_eq(core_pin("main", 1).until_ms, core_now.ms + 60000);
+        cr_expect_eq(core_pin("main", 1).hold_ms, hold_ms);
+}
+
+Test(core, a_recorded_key_is_pinned_for_stubs_from_the_answer_on_until_replicas_have_the_write,
+     .init = core_up)
+{
+        core_servers.position[0] = 500;
+        core_record(5, 0);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_PINNED);
+        cr_expect_eq(core_look("main", 6).reason, PINROUTE_CAUGHT_UP, "another key needs the floor only");
+        cr_expect_eq(core_look("main", 0).reason, PINROUTE_BALANCED);
+        core_play(500);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_PINNED);
+        core_servers.position[2] = 500;
+        core_play(250);
+        struct core_look look = core_look("main", 5);
+        cr_expect_eq(look.reason, PINROUTE_CAUGHT_UP);
+        cr_expect_lt(look.cluster.node[1].caught_up, look.cluster.node[2].caught_up);
+}
+
+/* ---- full ---- */
+
+/* Fills the table: max_pins is 1000. */
+static unsigned fill(uint32_t ms)
+{
+        unsigned n = 0;
+        while (!core.table_full) {
+                cr_assert_lt(n, 2000);
+                cr_assert_eq(core_record(1000 + n++, ms).status, PINROUTE_OK);
+        }
+        return n;
+}
+
+Test(core, a_full_table_raises_the_floor_and_says_ok, .init = core_up)
+{
+        cr_expect_geq(fill(60000), 1000);
+        uint64_t floors = core.cluster[0]->floors, others = core.cluster[1]->floors;
+        struct core_item it[] = {core_item(PNR_OP_RECORD, "main", 1, 50000),
+                                 core_item(PNR_OP_RECORD, "main", 1000, 90000)};
+        core_step(it, 2, 1);
+        for (unsigned i = 0; i < 2; i++) {
+                cr_expect(it[i].answered);
+                cr_expect_eq(it[i].reply.status, PINROUTE_OK);
+                cr_expect_eq(it[i].reply.generation, 0, "kept as a floor");
+        }
+        struct core_look look = core_look("main", 1);
+        cr_expect_eq(look.reason, PINROUTE_FLOOR);
+        cr_expect_geq(look.cluster.floor_until_ms, core_now.ms + 90000);
+        cr_expect_eq(look.cluster.floor_generation, look.cluster.open_generation);
+        cr_expect_eq(core_look("main", 424242).reason, PINROUTE_FLOOR, "it holds for every key");
+        cr_expect_eq(core_look("main", 0).reason, PINROUTE_BALANCED);
+        cr_expect_gt(core.cluster[0]->floors, floors);
+        cr_expect_eq(core.cluster[1]->floors, others, "the other cluster owes nothing");
+        cr_expect_geq(core.stats.floored_records, 2);
+        for (unsigned i = 0; i < 1000; i++)
+                cr_assert_gt(core_pin("main", 1000 + i).until_ms, core_now.ms, "pin %u is lost", i);
+        core_play(500);
+        cr_expect_eq(core_look("main", 1).reason, PINROUTE_CAUGHT_UP, "and ends as a pin does");
+}
+
+Test(core, a_full_table_takes_pins_again_once_some_have_run_out)
+{
+        fill(1000);
+        core_step(NULL, 0, 2000);
+        for (unsigned i = 0; i < 200; i++)
+                core_step(NULL, 0, CORE_HEARTBEAT_MS); /* the sweep */
+        cr_expect_gt(core_record(1, 1000).generation, 0);
+        cr_expect_not(core.table_full);
+}
+
+/* ---- stall ---- */
+
+Test(core, a_loop_that_stood_still_zeroes_caught_up_and_raises_every_floor, .init = core_up)
+{
+        core_servers.position[0] = 10;
+        struct core_look before = core_look("main", 0);
+        core_step(NULL, 0, CORE_STALL_MS);
+        cr_expect_eq(core.stats.stalls, 0, "as long as a stub waits, no longer");
+        core_step(NULL, 0, CORE_STALL_MS + 1);
+        cr_expect_eq(core.stats.stalls, 1);
+        for (unsigned i = 0; i < 2; i++) {
+                struct core_look look = core_look(core.cluster[i]->conf.name, 7);
+                cr_expect_eq(look.reason, PINROUTE_FLOOR);
+                cr_expect_eq(look.heartbeat_ms, core_now.ms, "in one commit with the heartbeat");
+                cr_expect_eq(look.cluster.floor_until_ms, core_now.ms + 300000);
+                cr_expect_eq(look.cluster.floor_generation, look.cluster.open_generation);
+                for (unsigned slot = 0; slot < look.cluster.n_nodes; slot++)
+                        cr_expect_eq(look.cluster.node[slot].caught_up, 0);
+        }
+        cr_expect_gt(core_look("main", 0).cluster.open_generation, before.cluster.open_generation);
+        cr_expect_eq(core_look("main", 0).reason, PINROUTE_BALANCED);
+        core_play(500);
+        cr_expect_eq(core_look("main", 7).reason, PINROUTE_FLOOR, "the replicas lack what the primary wrote");
+        core_servers.position[1] = 10;
+        core_play(250);
+        cr_expect_eq(core_look("main", 7).reason, PINROUTE_CAUGHT_UP);
+}
+
+Test(core, a_record_of_the_turn_after_a_stall_carries_the_new_generation, .init = core_up)
+{
+        uint64_t open = core.cluster[0]->fence.open;
+        struct core_item it = core_item(PNR_OP_RECORD, "main", 3, 0);
+        core_step(&it, 1, 500);
+        cr_expect_gt(it.reply.generation, open);
+}
+
+/* ---- heartbeat ---- */
+
+Test(core, the_heartbeat_goes_on_by_itself)
+{
+        for (unsigned i = 0; i < 50; i++) {
+                core_step(NULL, 0, 10);
+                int64_t age_ms = core_now.ms - core_look("main", 0).heartbeat_ms;
+                cr_assert(age_ms >= 0 && age_ms <= CORE_HEARTBEAT_MS);
+                int64_t due_ms = mono_since(core_next_due(&core, core_now), core_now);
+                cr_assert_leq(due_ms, CORE_HEARTBEAT_MS);
+        }
+}
+
+/* ---- a lost store ---- */
+
+/* A stub that still maps the old file must not trust it, and a new one finds pins only above a floor. */
+static void expect_replaced(struct view *old, uint64_t replaced)
+{
+        cr_expect_eq(core.stats.stores_replaced, replaced);
+        cr_expect_eq(core_look_at(old, "main", 5).status, VIEW_UNUSABLE, "the old file is retired");
+        struct core_look look = core_look("main", 5);
+        cr_expect_eq(look.status, VIEW_OK);
+        cr_expect_eq(look.reason, PINROUTE_FLOOR);
+        cr_expect_eq(look.cluster.floor_until_ms, core_now.ms + 300000);
+        cr_expect_eq(look.heartbeat_ms, core_now.ms);
+        cr_expect_eq(look.epoch, core.epoch);
+        cr_expect_eq(core_look("other", 5).reason, PINROUTE_FLOOR);
+        cr_expect_eq(core_look("main", 0).reason, PINROUTE_BALANCED, "the schedule goes on");
+        cr_expect_not(core_is_silent(&core, clock_mono()));
+}
+
+static void unlink_it(void) { cr_assert_eq(unlink(in_core_dir("data.mdb")), 0); }
+
+static void copy_over_it(void)
+{
+        char command[400];
+        snprintf(command, sizeof command, "cp %s %s && mv %s %s", in_core_dir("data.mdb"),
+                 in_core_dir("aside"), in_core_dir("aside"), in_core_dir("data.mdb"));
+        cr_assert_eq(system(command), 0);
+}
+
+static void put_garbage_there(void)
+{
+        int fd = open(in_core_dir("aside"), O_CREAT | O_WRONLY, 0640);
+        cr_assert_eq(write(fd, "garbage", 7), 7);
+        close(fd);
+        cr_assert_eq(rename(in_core_dir("aside"), in_core_dir("data.mdb")), 0);
+}
+
+Test(core, a_store_that_is_unlinked_or_replaced_gets_a_successor_with_a_floor, .init = core_up)
+{
+        void (*const lose[])(void) = {unlink_it, copy_over_it, put_garbage_there};
+        uint64_t epoch = core.epoch, cursor = core.cursor;
+        core_record(5, 60000);
+        for (unsigned i = 0; i < 3; i++) {
+                struct view *old = NULL;
+                cr_assert_eq(view_open(&old, core_dir), PINROUTE_OK);
+                lose[i]();
+                for (unsigned turn = 0; turn < CORE_HEARTBEAT_MS / 10 && core.stats.stores_replaced == i;
+                     turn++)
+                        core_step(NULL, 0, 10);
+                expect_replaced(old, i + 1);
+                view_close(&old);
+                cr_expect_eq(core_record(5, 60000).status, PINROUTE_OK);
+                cr_expect_eq(core_look("main", 5).reason, PINROUTE_PINNED);
+                core_play(500);
+                cr_expect_eq(core_look("main", 5).reason, PINROUTE_CAUGHT_UP);
+        }
+        cr_expect_eq(core.epoch, epoch, "it is the same daemon");
+        cr_expect_geq(core_ask(PNR_OP_HELLO, "", 0, 0).turn, cursor);
+}
+
+/* Takes LMDB's own descriptors of the data file away, so that nothing can be written any more. */
+static void break_the_store(void)
+{
+        char link[64], at[300];
+        DIR *d = opendir("/proc/self/fd");
+        for (struct dirent *e; (e = readdir(d));) {
+                snprintf(link, sizeof link, "/proc/self/fd/%.20s", e->d_name);
+                ssize_t n = readlink(link, at, sizeof at - 1);
+                at[n > 0 ? n : 0] = '\0';
+                if (strstr(at, "data.mdb")) {
+                        int null = open("/dev/null", O_RDONLY);
+                        dup2(null, atoi(e->d_name));
+                        close(null);
+                }
+        }
+        closedir(d);
+}
+
+Test(core, a_lost_store_that_cannot_be_retired_is_followed_by_silence, .init = core_up)
+{
+        core_now = core.last_turn = clock_mono(); /* silence is measured by the clock */
+        core.heartbeat_due = mono_plus(core_now, CORE_HEARTBEAT_MS);
+        break_the_store();
+        unlink_it();
+        struct core_item it = core_item(PNR_OP_RECORD, "main", 5, 60000);
+        core_step(&it, 1, 0);
+        cr_expect_eq(core.stats.stores_replaced, 1);
+        cr_expect_not(it.answered, "stubs may still trust the old file, which lacks this pin");
+        struct mono now = clock_mono();
+        cr_expect(core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms)));
+        cr_expect_not(
+            core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms + 2 * CORE_HEARTBEAT_MS)));
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_FLOOR);
+        unlink_it();
+        core_step(NULL, 0, CORE_HEARTBEAT_MS); /* another loss, of a store that can be retired */
+        cr_expect_eq(core.stats.stores_replaced, 2);
+        cr_expect(core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms)),
+                  "the first one is trusted as long as before");
+        core_now = core.silent_until;
+        cr_expect_eq(core_record(5, 60000).status, PINROUTE_OK);
+}
+
+Test(core, a_store_that_cannot_be_written_gets_a_successor_and_is_retired_through_the_file, .init = core_up)
+{
+        struct view *old = NULL;
+        cr_assert_eq(view_open(&old, core_dir), PINROUTE_OK);
+        break_the_store();
+        struct core_item it = core_item(PNR_OP_RECORD, "main", 5, 60000);
+        core_step(&it, 1, 1);
+        cr_expect(it.answered);
+        cr_expect_eq(it.reply.generation, 0, "kept as a floor");
+        expect_replaced(old, 1);
+        view_close(&old);
+}
+
+Test(core, without_a_directory_nothing_is_acknowledged_and_the_heartbeat_tries_again)
+{
+        char elsewhere[80];
+        snprintf(elsewhere, sizeof elsewhere, "%.70s.away", core_dir);
+        unlink_it();
+        cr_assert_eq(rename(core_dir, elsewhere), 0);
+        struct core_item it = core_item(PNR_OP_RECORD, "main", 5, 60000);
+        core_step(&it, 1, CORE_HEARTBEAT_MS);
+        cr_expect_null(core.store);
+        cr_expect_not(it.answered);
+        core_step(&it, 1, 1);
+        cr_expect_not(it.answered);
+        cr_assert_eq(rename(elsewhere, core_dir), 0);
+        core_step(NULL, 0, CORE_HEARTBEAT_MS);
+        cr_assert_not_null(core.store);
+        core_now = mono_later(core_now, core.silent_until);
+        cr_expect_eq(core_record(5, 60000).status, PINROUTE_OK);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_PINNED);
+}
+
+/* ---- restart ---- */
+
+static void restart(void)
+{
+        core_fini(&core);
+        core_now.ms += 10;
+        core_start();
+}
+
+Test(core, a_restart_keeps_pins_cursor_drains_and_opens_a_generation_above_all, .init = core_up)
+{
+        core_record(5, 60000);
+        core_ask(PNR_OP_HOLD, "other", 6, 3000);
+        struct pnr_pin a = core_pin("main", 5), b = core_pin("other", 6);
+        uint64_t turn = core_ask(PNR_OP_HELLO, "", 0, 0).turn, epoch = core.epoch;
+        cluster_set_admin(core.cluster[0], 2, NODE_DRAIN, core_now);
+        core.admin_dirty = true;
+        core_apply(&core, NULL, 0, core_now);
+        uint64_t highest = core.cluster[0]->fence.open > core.cluster[1]->fence.open
+                               ? core.cluster[0]->fence.open
+                               : core.cluster[1]->fence.open;
+        core_cluster_conf[2] = core_cluster_conf[0]; /* another order in the file */
+        core_cluster_conf[0] = core_cluster_conf[1];
+        core_cluster_conf[1] = core_cluster_conf[2];
+        restart();
+        struct pnr_pin a2 = core_pin("main", 5), b2 = core_pin("other", 6);
+        cr_expect_eq(memcmp(&a, &a2, sizeof a), 0);
+        cr_expect_eq(memcmp(&b, &b2, sizeof b), 0);
+        cr_expect_neq(core.epoch, epoch);
+        cr_expect_gt(core_ask(PNR_OP_HELLO, "", 0, 0).turn, turn);
+        for (unsigned i = 0; i < 2; i++) {
+                struct core_look look = core_look(core.cluster[i]->conf.name, 99);
+                cr_expect_gt(look.cluster.open_generation, highest);
+                cr_expect_eq(look.cluster.floor_generation, look.cluster.open_generation);
+                cr_expect_geq(look.cluster.floor_until_ms, core_now.ms + 300000 - 10);
+                for (unsigned slot = 0; slot < look.cluster.n_nodes; slot++)
+                        cr_expect_eq(look.cluster.node[slot].caught_up, 0);
+        }
+        struct cluster *c = core_find_cluster(&core, "main");
+        cr_expect_eq(c->node[2].admin, NODE_DRAIN);
+        core_play(1000);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_CAUGHT_UP);
+        cr_expect_eq(core_look("main", 5).cluster.scheduled, 2);
+}
+
+Test(core, a_drain_outlives_a_lost_store_too, .init = core_up)
+{
+        cluster_set_admin(core.cluster[0], 2, NODE_DRAIN, core_now);
+        core.admin_dirty = true;
+        core_step(NULL, 0, 10);
+        unlink_it();
+        core_step(NULL, 0, CORE_HEARTBEAT_MS);
+        cr_assert_eq(core.stats.stores_replaced, 1);
+        restart();
+        cr_expect_eq(core.cluster[0]->node[2].admin, NODE_DRAIN);
+}
+
+Test(core, a_first_start_has_a_floor_for_what_an_earlier_store_may_have_owed)
+{
+        struct core_look look = core_look("main", 1);
+        cr_expect_eq(look.status, VIEW_OK);
+        cr_expect_eq(look.reason, PINROUTE_FLOOR);
+        cr_expect_eq(look.cluster.floor_until_ms, core_now.ms + 300000);
+        cr_expect_neq(look.epoch, 0);
+}
+
+/* ---- reload ---- */
+
+static void configure(unsigned n)
+{
+        core_conf.n_clusters = n;
+        core_configure(&core, &core_conf, core_now);
+        core_step(NULL, 0, 1);
+}
+
+Test(core, a_cluster_removed_and_added_again_keeps_its_pins_and_its_floor, .init = core_up)
+{
+        uint64_t generation = core_ask(PNR_OP_RECORD, "other", 5, 60000).generation;
+        core_step(NULL, 0, 500); /* a stall: the floor is owed */
+        int64_t floor_until_ms = core_look("other", 9).cluster.floor_until_ms;
+        configure(1);
+        cr_expect_eq(core_look("other", 5).status, VIEW_NO_CLUSTER);
+        cr_expect_eq(core_ask(PNR_OP_RECORD, "other", 6, 0).status, PINROUTE_E_CLUSTER);
+        cr_expect_null(core_find_cluster(&core, "other"));
+        core_play(500);
+        configure(2);
+        cr_expect_eq(core_pin("other", 5).generation, generation);
+        struct core_look look = core_look("other", 9);
+        cr_expect_eq(look.cluster.floor_until_ms, floor_until_ms, "the floor is still owed");
+        cr_expect_gt(look.cluster.open_generation, generation);
+        cr_expect_geq(look.cluster.floor_generation, generation);
+        core_play(1000);
+        cr_expect_eq(core_look("other", 5).reason, PINROUTE_CAUGHT_UP);
+        cr_expect_eq(core_look("other", 9).reason, PINROUTE_CAUGHT_UP);
+}
+
+Test(core, a_cluster_that_was_not_configured_at_a_restart_owes_its_floor_when_it_returns, .init = core_up)
+{
+        core_ask(PNR_OP_RECORD, "other", 5, 60000);
+        core_conf.n_clusters = 1;
+        restart();
+        int64_t started_ms = core_now.ms;
+        core_play(300);
+        configure(2);
+        cr_expect_gt(core_pin("other", 5).until_ms, core_now.ms);
+        cr_expect_geq(core_look("other", 9).cluster.floor_until_ms, started_ms + 300000);
+        core_play(1000);
+        cr_expect_eq(core_look("other", 5).reason, PINROUTE_CAUGHT_UP);
+}
+
+Test(core, a_reload_publishes_new_clusters_limits_and_endpoints)
+{
+        core_cluster_conf[0].pin_seconds_ms = 7000;
+        strcpy(core_cluster_conf[0].node[1].endpoint, "host=new");
+        configure(3);
+        cr_expect_eq(core_look("third", 0).status, VIEW_OK);
+        cr_expect_eq(core_look("main", 0).cluster.pin_ms, 7000);
+        core_record(1, 0);
+        cr_expect_eq(core_pin("main", 1).until_ms, core_now.ms + 7000);
+        struct view *v;
+        struct facts f = {.now = core_now};
+        struct view_at at = {.number = 0};
+        struct pnr_endpoint e;
+        cr_assert_eq(view_open(&v, core_dir), PINROUTE_OK);
+        cr_assert_eq(view_facts(v, core.cluster[0]->conf.name, NULL, &f, &at), VIEW_OK);
+        cr_assert_eq(view_endpoint(v, &at, 1, &e), VIEW_OK);
+        cr_expect_str_eq(e.conninfo, "host=new");
+        view_close(&v);
+}
+
+Test(core, all_places_taken_a_removed_cluster_s_is_used_again_once_its_pins_have_run_out)
+{
+        static struct cluster_conf many[PNR_CLUSTERS_MAX + 1];
+        char name[16];
+        for (unsigned i = 0; i <= PNR_CLUSTERS_MAX; i++) {
+                snprintf(name, sizeof name, "c%u", i);
+                many[i] = play_conf(name, 1);
+        }
+        core_fini(&core);
+        core_conf.cluster = many;
+        core_conf.n_clusters = PNR_CLUSTERS_MAX;
+        unlink_it();
+        core_start();
+        core_conf.cluster = many + 1; /* c0 goes, c64 comes */
+        configure(PNR_CLUSTERS_MAX);
+        cr_expect_null(core_find_cluster(&core, "c64"), "c0's floor is still owed");
+        core_step(NULL, 0, 300000);
+        core_step(NULL, 0, 1);
+        core.cluster[0]->live_until = core_now;
+        configure(PNR_CLUSTERS_MAX);
+        cr_expect_eq(core_find_cluster(&core, "c64"), core.cluster[0]);
+        cr_expect_eq(core_look("c64", 0).status, VIEW_OK);
+        cr_expect_eq(core_look("c0", 0).status, VIEW_NO_CLUSTER);
+}
