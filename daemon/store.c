@@ -54,8 +54,12 @@ static int failed(int status, const char *format, ...)
         return status;
 }
 
+enum { ASSERTED = -1 }; /* beside liblmdb's statuses; store_error() says already which assertion */
+
 static int lmdb_failed(int rc, const char *what)
 {
+        if (rc == ASSERTED)
+                return STORE_BROKEN;
         if (rc == MDB_NOTFOUND)
                 return failed(STORE_ABSENT, "%s: not there", what);
         if (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL)
@@ -102,7 +106,7 @@ static int left(struct store *s, int rc)
 
 #define ENTER(s)                                                                                             \
         if ((s)->asserted || setjmp((s)->assert_jump))                                                       \
-                return MDB_PANIC;                                                                            \
+                return ASSERTED;                                                                             \
         (s)->entered = true
 
 static int enter_open(struct store *s, const char *dir)
@@ -385,10 +389,15 @@ static int open_env(struct store *s, const char *dir, const struct place *place,
         return rc ? lmdb_failed(rc, "open the database") : STORE_OK;
 }
 
+static MDB_env *lost; /* each with the one before as its userctx: never entered again, and no leak */
+
 static void close_env(struct store *s)
 {
         store_abort(s);
-        if (s->env && !s->asserted)
+        if (s->env && s->asserted) {
+                mdb_env_set_userctx(s->env, lost);
+                lost = s->env;
+        } else if (s->env)
                 mdb_env_close(s->env);
         s->env = NULL;
         s->asserted = false;

@@ -286,6 +286,39 @@ Test(store, a_transaction_too_large_for_the_map_is_full_and_leaves_the_store_usa
         store_close(&s);
 }
 
+/* liblmdb asserts two keys on each branch, and would abort the process. */
+Test(store, a_page_damaged_under_it_breaks_the_store_and_not_the_process)
+{
+        struct store_want want = want_of(20000);
+        struct store_found found;
+        struct store *s = open_store(&want, NULL);
+        struct pnr_pin pin = {.until_ms = T0.ms + 9};
+        put_state(s);
+        put_pins(s, 0, 10000, 200, T0, 5000);
+        uint64_t meta[2][17];
+        int fd = open(in_dir("data.mdb"), O_RDONLY);
+        for (int i = 0; i < 2; i++)
+                cr_assert_eq(pread(fd, meta[i], sizeof meta[i], i * 4096 + 16), (ssize_t)sizeof meta[i]);
+        close(fd);
+        uint64_t root = meta[meta[0][16] < meta[1][16]][14];
+        uint16_t one_key = 18;
+        scribble(in_dir("data.mdb"), (off_t)root * 4096 + 12, &one_key, sizeof one_key);
+        MUST_OK(store_begin(s));
+        cr_assert_eq(store_merge_pin(s, slot_of(s, 1, 0), &pin, T0, NULL), STORE_BROKEN);
+        cr_assert(strstr(store_error(), "NUMKEYS"), "%s", store_error());
+        store_abort(s);
+        cr_assert_eq(store_begin(s), STORE_BROKEN);
+        cr_assert_eq(store_get_pin(s, slot_of(s, 1, 0), &pin), STORE_BROKEN);
+        cr_assert_eq(store_retire(s), STORE_BROKEN);
+        store_close(&s);
+        s = open_store(&want, &found);
+        cr_assert(!found.reused && !found.old_retired && strstr(found.why_new, "damaged"), "%s",
+                  found.why_new);
+        put_pins(s, 0, 100, 10, T0, 5000);
+        store_close(&s);
+        free(found.cluster);
+}
+
 /* As an mdb_stat would: a process with a slot in lock.mdb and a snapshot that it never gives back. */
 static pid_t start_lmdb_reader(const struct store_want *want)
 {
