@@ -26,7 +26,7 @@ def read(output):
 
 
 def programs(log):
-    """(name, output, ctest's verdict) of every test program in one of ctest's logs."""
+    """(name, output, ctest's verdict) of every test program in a log of ctest's."""
     starts = list(HEAD.finditer(log))
     for m, after in zip(starts, starts[1:] + [None]):
         text = log[m.end():after.start() if after else len(log)]
@@ -51,6 +51,9 @@ def main(paths):
         except OSError as e:
             print(f"no log of a whole test run: {e}")
             log, run = "", [0, 1, 0]
+        if log and not list(programs(log)):
+            print(f"{path}: no test was run")
+            run[1] = 1
         for name, output, ok in programs(log):
             result = verdict(output, ok)
             if result[1]:

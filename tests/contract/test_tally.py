@@ -58,10 +58,11 @@ class Tally(unittest.TestCase):
     def test_silence_is_no_success(self):
         self.assertEqual(judge(ctest_log(a="hello")), (1, "0 passed, 1 failed"))
         self.assertEqual(judge(ctest_log(a=CRITERION.format(0, 0, 0, 0))), (1, "0 passed, 1 failed"))
-        self.assertEqual(judge(""), (1, "0 passed, 0 failed"))
+        self.assertEqual(judge("Start testing\n"), (1, "0 passed, 1 failed"))
 
-    def test_a_run_without_a_log_has_failed(self):
+    def test_a_run_that_ran_nothing_or_left_no_log_has_failed(self):
         self.assertEqual(judge(ctest_log(a="5 passed, 0 failed"), None), (1, "5 passed, 1 failed"))
+        self.assertEqual(judge(ctest_log(a="5 passed, 0 failed"), "Start testing\n"), (1, "5 passed, 1 failed"))
 
 
 if __name__ == "__main__":
