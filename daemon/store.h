@@ -29,32 +29,33 @@ const char *store_error(void); /* text of the last failure in this process */
 size_t store_map_size(uint64_t max_pins);
 
 struct store_want {
-        const char *dir;     /* exists */
+        const char *dir; /* exists */
         uint64_t max_pins;
-        gid_t group;         /* of data.mdb; (gid_t)-1: leave */
+        gid_t group; /* of data.mdb; (gid_t)-1: leave */
         uint8_t boot_id[16];
         struct mono now;
         uint32_t stale_after_ms, stale_limit_ms;
-        bool fresh;          /* do not try to go on with the file that is there */
+        bool fresh; /* do not try to go on with the file that is there */
 };
 
 /* What was found: enough to go on after a restart. */
 struct store_found {
-        bool reused;           /* the file that was there is in use again, pins and all */
-        bool old_retired;      /* new file, and no earlier one is live: marked retired, of another boot, or none */
-        char why_new[160];     /* when not reused: "no file", "layout 7, this daemon writes 1", ... */
-        /* As found, also in a file that was replaced, if that was whole and of this boot and layout; else 0. */
+        bool reused;      /* the file that was there is in use again, pins and all */
+        bool old_retired; /* new file, and no earlier one is live: marked retired, of another boot, or none */
+        char why_new[160]; /* when not reused: "no file", "layout 7, this daemon writes 1", ... */
+        /* As found, also in a file that was replaced, if that was whole and of this boot; else 0. */
         uint64_t cursor;
         uint64_t max_generation; /* newest in any cluster record or pin */
         unsigned n_clusters;
-        struct pnr_cluster *cluster; /* free() */
+        struct pnr_cluster *cluster;                    /* free() */
         uint8_t admin[PNR_CLUSTERS_MAX][PNR_NODES_MAX]; /* see store_put_admin */
-        struct mono live_until[PNR_CLUSTERS_MAX]; /* the latest deadline of any pin, per cluster */
+        struct mono live_until[PNR_CLUSTERS_MAX];       /* the latest deadline of any pin, per cluster */
 };
 
 /* One store at a time in a process, and one process at a time on a directory: the caller holds a lock.
- * Opens the store in want->dir, or puts a new one in its place by rename (allocated in full, header committed,
- * old one retired first).  Nothing is published as live until the first store_put_header + store_commit. */
+ * Opens the store in want->dir, or puts a new one in its place by rename (allocated in full, header
+ * committed, old one retired first).  Nothing is published as live until the first store_put_header +
+ * store_commit. */
 int store_open(struct store **ret, const struct store_want *want, struct store_found *found);
 void store_close(struct store **s); /* does not retire */
 
@@ -75,10 +76,12 @@ void store_abort(struct store *s);
 int store_put_header(struct store *s, const struct pnr_header *h);
 int store_put_cluster(struct store *s, unsigned cluster, const struct pnr_cluster *c);
 int store_put_endpoint(struct store *s, unsigned cluster, unsigned node, const struct pnr_endpoint *e);
-int store_put_admin(struct store *s, unsigned cluster, unsigned node, uint8_t admin); /* an operator's word on a node */
+int store_put_admin(struct store *s, unsigned cluster, unsigned node,
+                    uint8_t admin); /* an operator's word on a node */
 
 /* Merges `add` (fields by max) into the pin at `slot`.  Expired pins of the page fall out on the way.
- * `result`: the pin as it then stands, may be NULL.  STORE_FULL: max_pins live pins, or no room: not merged. */
+ * `result`: the pin as it then stands, may be NULL.  STORE_FULL: max_pins live pins, or no room: not merged.
+ */
 int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *add, struct mono now,
                     struct pnr_pin *result);
 
@@ -88,8 +91,8 @@ int store_drop_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *
 /* Inside or outside a transaction. */
 int store_get_pin(struct store *s, struct pnr_slot slot, struct pnr_pin *ret);
 
-/* Up to `max` live pins (at least PNR_SLOTS) from page `from` on (0: the beginning), ordered by page; *next is
- * where to go on, 0: that was all. */
+/* Up to `max` live pins (at least PNR_SLOTS) from page `from` on (0: the beginning), ordered by page; *next
+ * is where to go on, 0: that was all. */
 int store_list_pins(struct store *s, uint64_t from, struct mono now, struct pnr_pin *ret, uint32_t *tags,
                     unsigned max, unsigned *n, uint64_t *next);
 
@@ -98,7 +101,7 @@ int store_list_pins(struct store *s, uint64_t from, struct mono now, struct pnr_
 int store_sweep(struct store *s, struct mono now, unsigned pages, bool *changed);
 
 struct store_count {
-        uint64_t pins;       /* records in the table, expired ones not yet swept included */
+        uint64_t pins; /* records in the table, expired ones not yet swept included */
         uint64_t pin_pages;
         uint64_t used_bytes, map_bytes;
         uint64_t transactions; /* id of the last one */
