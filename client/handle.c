@@ -209,8 +209,8 @@ static int visit(struct visit *v, int (*use)(struct visit *v))
                 bool usable = st != VIEW_UNUSABLE;
                 if ((!usable || choose_is_stale(&v->facts)) && look(pr, v->view, usable))
                         continue;
-                if (!usable)
-                        break;
+                if (!usable || (st == VIEW_NO_CLUSTER && choose_is_void(&v->facts)))
+                        break; /* a store that is only just being made has no clusters yet */
                 set_if_changed(&pr->number[v->cluster], v->at.number);
                 set_if_changed(&pr->stale_after_ms, v->facts.stale_after_ms);
                 return status;
@@ -260,7 +260,7 @@ static void owe(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsig
         ms = ms < limits[1] ? ms : limits[1];
         struct mono now = handle_now(pr);
         int64_t end_ms = mono_plus(now, ms).ms;
-        if (!lock_take(&pr->fresh->table, clock_ns() + CLOCK_NS_PER_MS)) {
+        if (!lock_take(&pr->fresh->table, clock_ns() + 10 * CLOCK_NS_PER_MS)) {
                 owed_put_all(&pr->owed, end_ms);
                 return;
         }
@@ -415,18 +415,28 @@ static int use_nothing(struct visit *v)
         return PINROUTE_OK;
 }
 
-/* The handle's number for the name, under the table's lock; a new one if need be. */
-static unsigned number_of(struct pinroute *pr, const char name[PNR_NAME_SIZE])
+/* Names are added, never changed: those that are there can be read without the lock. */
+static unsigned find_name(const struct pinroute *pr, const char name[PNR_NAME_SIZE])
 {
-        unsigned n = atomic_load_explicit(&pr->n_clusters, memory_order_relaxed);
+        unsigned n = atomic_load_explicit(&pr->n_clusters, memory_order_acquire);
         for (unsigned i = 0; i < n; i++)
                 if (memcmp(pr->name[i], name, PNR_NAME_SIZE) == 0)
                         return i;
-        if (n == PINROUTE_CLUSTERS_MAX)
+        return UINT_MAX;
+}
+
+static unsigned add_name(struct pinroute *pr, const char name[PNR_NAME_SIZE])
+{
+        if (!lock_take(&pr->fresh->table, clock_ns() + 1000 * CLOCK_NS_PER_MS))
                 return UINT_MAX;
-        memcpy(pr->name[n], name, PNR_NAME_SIZE);
-        atomic_store_explicit(&pr->n_clusters, n + 1, memory_order_release);
-        return n;
+        unsigned number = find_name(pr, name), n = atomic_load(&pr->n_clusters);
+        if (number == UINT_MAX && n < PINROUTE_CLUSTERS_MAX) {
+                memcpy(pr->name[n], name, PNR_NAME_SIZE);
+                atomic_store_explicit(&pr->n_clusters, n + 1, memory_order_release);
+                number = n;
+        }
+        lock_give(&pr->fresh->table);
+        return number;
 }
 
 int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret)
@@ -435,14 +445,14 @@ int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret)
         if (!ret)
                 return PINROUTE_E_INVALID;
         *ret = UINT_MAX;
-        if (!pr || !name || strnlen(name, sizeof padded) == sizeof padded)
+        if (!pr || !name)
                 return PINROUTE_E_INVALID;
-        memcpy(padded, name, strlen(name));
-        int64_t deadline_ns = clock_ns() + atomic_load(&pr->timeout_ms) * CLOCK_NS_PER_MS;
-        if (!pnr_name_valid(padded) || !lock_take(&pr->fresh->table, deadline_ns))
+        memcpy(padded, name, strnlen(name, sizeof padded));
+        if (!pnr_name_valid(padded))
                 return PINROUTE_E_INVALID;
-        *ret = number_of(pr, padded);
-        lock_give(&pr->fresh->table);
+        *ret = find_name(pr, padded);
+        if (*ret == UINT_MAX)
+                *ret = add_name(pr, padded);
         if (*ret == UINT_MAX)
                 return PINROUTE_E_INVALID;
         struct visit v = {.pr = pr, .cluster = *ret};

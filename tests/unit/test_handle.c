@@ -206,17 +206,28 @@ static int mappings(void)
         return n;
 }
 
+static long address_space(void)
+{
+        long pages = 0;
+        FILE *f = fopen("/proc/self/statm", "r");
+        cr_assert_eq(fscanf(f, "%ld", &pages), 1);
+        fclose(f);
+        return pages * 4096;
+}
+
 Test(handle, a_store_that_vanished_unretired_is_given_up_when_it_goes_stale_and_another_is_there)
 {
         struct pinroute_decision d;
         char file[128];
         snprintf(file, sizeof file, "%s/data.mdb", live.dir);
         int mapped = mappings(); /* liblmdb's is one of them */
+        long space = address_space();
         live.header.stale_after_ms = 1000;
         live_beat(&live, -2000);
         for (int64_t end_ms = live_now() + 1200; live_now() < end_ms; poll(NULL, 0, 5))
                 pinroute_route_read(pr, cluster, "k", 1, &d);
         expect_read("k", PINROUTE_OK, PINROUTE_STORE_STALE);
+        cr_expect(address_space() < space + (4 << 20));
         cr_expect_eq(mappings(), mapped, "a stale store that is still linked is not mapped again");
         unlink(file);
         store_close(&live.store);
