@@ -92,6 +92,8 @@ static bool take_lock(struct listen_dir *d, int dirfd)
         d->lock = openat(dirfd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (d->lock < 0)
                 return fail(d, LOCK_FILE, "open");
+        if (fchmod(d->lock, 0600)) /* whatever the umask made of it: the next daemon has to open it */
+                return fail(d, LOCK_FILE, "chmod");
         if (flock(d->lock, LOCK_EX | LOCK_NB)) {
                 char pid[16] = "";
                 if (errno != EWOULDBLOCK)
