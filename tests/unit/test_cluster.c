@@ -122,7 +122,7 @@ Test(cluster, a_node_s_own_max_lag_below_lag_resume_is_what_it_must_come_down_to
         p.c.node[1].conf.max_lag_ms = 300;
         checks_at_lag(301, 2);
         cr_expect_not(play_scheduled(&p, 1));
-        checks_at_lag(301, 5);
+        checks_at_lag(301, 4);
         cr_expect_not(play_scheduled(&p, 1));
         checks_at_lag(300, 3);
         cr_expect(play_scheduled(&p, 1));
@@ -387,8 +387,10 @@ Test(cluster, after_a_stall_nothing_is_known_and_no_earlier_answer_counts, .init
         cr_expect_eq(r.floor_generation, r.open_generation);
         cr_expect_eq(r.floor_until_ms, p.now.ms + 300000);
         cr_expect(play_scheduled(&p, 1), "reads without a key go on");
+        uint64_t checks = p.c.node[0].checks;
         play_tell(&p, 0);
-        cr_expect_eq(p.c.fence.fenced, g, "the late answer is nobody's");
+        cr_expect_eq(p.c.node[0].checks, checks, "the late answer is nobody's");
+        cr_expect_eq(p.c.fence.fenced, g);
         for (unsigned i = 0; i < 3; i++)
                 p.server[i].manner = ANSWERS;
         play_for(&p, 250);
@@ -641,6 +643,7 @@ Test(cluster, an_old_primary_that_comes_back_never_gets_its_role_back_by_itself)
         for (int64_t away = 0; away < 3000;
              away += STEP_MS) { /* it comes back at every moment after the switch */
                 following();
+                p.c.node[1].due.ms += away / 2 % 500; /* its checks come at other times than the old one's */
                 p.server[0].manner = REFUSES;
                 promote(1, 2);
                 follow(1);
@@ -952,14 +955,14 @@ Test(cluster, no_caught_up_replica_lacks_a_write_whatever_happens_in_whatever_or
         uint64_t seed = seeded_start(0x70696e), released = 0, promotions = 0, crashes = 0;
         log_init("test");
         log_set_level(0);
-        for (unsigned run = 0; run < 12; run++) {
+        for (unsigned run = 0; run < 6; run++) {
                 model_run(&m, seed, 60000);
                 released += m.released;
                 promotions += m.promotions;
                 crashes += m.crashes;
                 seeded_next(&seed);
         }
-        cr_expect_gt(released, 100000, "pins were released: %lu", (unsigned long)released);
-        cr_expect(promotions > 10 && crashes > 100, "%lu promotions, %lu crashes", (unsigned long)promotions,
+        cr_expect_gt(released, 50000, "pins were released: %lu", (unsigned long)released);
+        cr_expect(promotions > 5 && crashes > 50, "%lu promotions, %lu crashes", (unsigned long)promotions,
                   (unsigned long)crashes);
 }
