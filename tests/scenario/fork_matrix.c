@@ -168,37 +168,43 @@ static bool with_threads(pid_t (*how)(void))
         return all;
 }
 
-/* `used`: the parent has read and holds a connection when it forks. */
-static void try_fork(const char *name, pid_t (*how)(void), bool used)
+static bool leaves_the_parent_alone(pid_t (*how)(void), bool used)
 {
-        const char *when = used ? "after first use" : "before first use";
-        open_handle();
-        if (used)
-                FAKE_MUST(next_turn() == BASE % NODES && records());
         unsigned before = atomic_load(&fake.orders->connections);
         pid_t child = how();
         if (child == 0)
                 _exit(child_life(BASE + 1));
-        bool good = lives(child);
-        good &= next_turn() == (BASE + used) % NODES && records();
-        good &= atomic_load(&fake.orders->connections) == before + (used ? 1 : 2);
-        pinroute_close(&pr);
-        report(good, name, when);
-        open_handle();
-        if (used)
-                FAKE_MUST(next_turn() >= 0 && records());
-        if (how != double_fork)
-                report(in_two_generations(how), name,
-                       used ? "twice, after first use" : "twice, before first use");
-        pinroute_close(&pr);
-        open_handle();
-        if (used)
-                FAKE_MUST(next_turn() >= 0 && records());
-        if (how != double_fork &&
-            !(TSAN && how == raw_fork)) /* TSan holds such a child for one more thread */
-                report(with_threads(how), name,
-                       used ? "with threads, after first use" : "with threads, before first use");
-        pinroute_close(&pr);
+        bool good = lives(child) && next_turn() == (BASE + used) % NODES && records();
+        return good && atomic_load(&fake.orders->connections) == before + (used ? 1 : 2);
+}
+
+struct way {
+        const char *name;
+        pid_t (*how)(void);
+};
+
+/* `used`: the parent has read and holds a connection when it forks. */
+static void try_fork(const struct way *w, bool used)
+{
+        for (int play = 0; play < 3; play++) {
+                static const char *const plays[] = {"", ", and again in the child", ", while threads work"};
+                bool good;
+                char what[80];
+                if (play > 0 && w->how == double_fork)
+                        continue;
+                if (play == 2 && w->how == raw_fork && TSAN) /* it holds such a child for one more thread */
+                        continue;
+                open_handle();
+                if (used)
+                        FAKE_MUST(next_turn() == BASE % NODES && records());
+                if (play == 0)
+                        good = leaves_the_parent_alone(w->how, used);
+                else
+                        good = play == 1 ? in_two_generations(w->how) : with_threads(w->how);
+                snprintf(what, sizeof what, "%s%s", w->name, plays[play]);
+                report(good, what, used ? "after first use" : "before first use");
+                pinroute_close(&pr);
+        }
 }
 
 static void a_child_may_close_the_handle(void)
@@ -364,13 +370,13 @@ static void turns_are_even(int processes, int own, int reads, double tolerance)
 
 int main(void)
 {
+        static const struct way ways[] = {
+            {"fork", plain_fork}, {"double fork", double_fork}, {"raw fork", raw_fork}};
         make_store();
         fake_start(&fake, live.dir);
-        for (int used = 0; used < 2; used++) {
-                try_fork("fork", plain_fork, used);
-                try_fork("double fork", double_fork, used);
-                try_fork("raw fork", raw_fork, used);
-        }
+        for (int used = 0; used < 2; used++)
+                for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++)
+                        try_fork(&ways[i], used);
         a_child_may_close_the_handle();
         a_child_may_close_every_descriptor();
         reused_numbers_are_foreign(true);
