@@ -69,7 +69,7 @@ static bool holds(struct live *l, size_t which, int rounds_before)
         bool good = WIFEXITED(st) && WEXITSTATUS(st) == 0;
         printf("%s: %d decisions %s%s: %s\n", good ? "ok" : "FAILED", ROUNDS, kinds[which].name,
                rounds_before < 0 ? " in a forked child" : "",
-               good               ? "no system call"
+               good              ? "no system call"
                : WIFSIGNALED(st) ? "killed: a system call was made"
                                  : "wrong answers");
         fflush(stdout);

@@ -21,7 +21,8 @@
                 }                                                                                            \
         } while (0)
 
-/* Cluster 0 "main": primary "default", replicas "shadow-1" and "shadow-2" in turn; cluster 1 "other": no replica. */
+/* Cluster 0 "main": primary "default", replicas "shadow-1" and "shadow-2" in turn; cluster 1 "other": no
+ * replica. */
 struct live {
         char dir[64];
         struct store *store;
@@ -35,9 +36,9 @@ static inline void live_boot_id(uint8_t ret[16])
 {
         unsigned b[16];
         FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
-        LIVE_MUST(f && fscanf(f, "%2x%2x%2x%2x-%2x%2x-%2x%2x-%2x%2x-%2x%2x%2x%2x%2x%2x", b, b + 1, b + 2, b + 3,
-                              b + 4, b + 5, b + 6, b + 7, b + 8, b + 9, b + 10, b + 11, b + 12, b + 13, b + 14,
-                              b + 15) == 16);
+        LIVE_MUST(f && fscanf(f, "%2x%2x%2x%2x-%2x%2x-%2x%2x-%2x%2x-%2x%2x%2x%2x%2x%2x", b, b + 1, b + 2,
+                              b + 3, b + 4, b + 5, b + 6, b + 7, b + 8, b + 9, b + 10, b + 11, b + 12, b + 13,
+                              b + 14, b + 15) == 16);
         fclose(f);
         for (int i = 0; i < 16; i++)
                 ret[i] = (uint8_t)b[i];
@@ -70,8 +71,13 @@ static inline void live_beat(struct live *l, int64_t ahead_ms)
 /* A store in l->dir, in place of whatever is there. */
 static inline void live_open(struct live *l)
 {
-        struct store_want want = {.dir = l->dir, .max_pins = 10000, .group = (gid_t)-1, .now = {live_now()},
-                                  .stale_after_ms = 1000, .stale_limit_ms = 60000, .fresh = true};
+        struct store_want want = {.dir = l->dir,
+                                  .max_pins = 10000,
+                                  .group = (gid_t)-1,
+                                  .now = {live_now()},
+                                  .stale_after_ms = 1000,
+                                  .stale_limit_ms = 60000,
+                                  .fresh = true};
         struct store_found found;
         live_boot_id(want.boot_id);
         LIVE_MUST(store_open(&l->store, &want, &found) == STORE_OK);
@@ -82,17 +88,29 @@ static inline void live_open(struct live *l)
 
 static inline void live_init(struct live *l)
 {
-        *l = (struct live){.header = {.magic = PNR_MAGIC, .layout = PNR_LAYOUT, .oldest_reader = PNR_OLDEST_READER,
-                                      .epoch = 77, .state = PNR_LIVE, .n_clusters = 2, .stale_after_ms = 1000,
+        *l = (struct live){.header = {.magic = PNR_MAGIC,
+                                      .layout = PNR_LAYOUT,
+                                      .oldest_reader = PNR_OLDEST_READER,
+                                      .epoch = 77,
+                                      .state = PNR_LIVE,
+                                      .n_clusters = 2,
+                                      .stale_after_ms = 1000,
                                       .stale_limit_ms = 60000}};
         strcpy(l->dir, "/dev/shm/pnr-stub-XXXXXX");
         LIVE_MUST(mkdtemp(l->dir));
         live_boot_id(l->header.boot_id);
         struct pnr_cluster *c = l->cluster;
-        c[0] = (struct pnr_cluster){.name = "main", .open_generation = 9, .trust_ms = 250, .pin_ms = 15000,
-                                    .max_pin_ms = 300000, .n_nodes = 3, .n_schedule = 2, .scheduled = 6,
-                                    .schedule = {1, 2},
-                                    .node = {{.name = "default"}, {.name = "shadow-1"}, {.name = "shadow-2"}}};
+        c[0] =
+            (struct pnr_cluster){.name = "main",
+                                 .open_generation = 9,
+                                 .trust_ms = 250,
+                                 .pin_ms = 15000,
+                                 .max_pin_ms = 300000,
+                                 .n_nodes = 3,
+                                 .n_schedule = 2,
+                                 .scheduled = 6,
+                                 .schedule = {1, 2},
+                                 .node = {{.name = "default"}, {.name = "shadow-1"}, {.name = "shadow-2"}}};
         c[1] = (struct pnr_cluster){.name = "other", .n_nodes = 1, .node = {{.name = "only"}}};
         live_open(l);
         live_beat(l, 0);
@@ -104,7 +122,9 @@ static inline void live_pin(struct live *l, const void *key, size_t len, uint64_
 {
         int64_t now_ms = live_now();
         struct pnr_slot slot = pnr_slot_of(pnr_key_of(key, len), 0, l->header.seed);
-        struct pnr_pin pin = {.ident = slot.ident, .generation = generation, .until_ms = now_ms + ms,
+        struct pnr_pin pin = {.ident = slot.ident,
+                              .generation = generation,
+                              .until_ms = now_ms + ms,
                               .hold_ms = hold_ms ? now_ms + hold_ms : 0};
         LIVE_MUST(store_begin(l->store) == STORE_OK);
         LIVE_MUST(store_merge_pin(l->store, slot, &pin, (struct mono){now_ms}, NULL) == STORE_OK);
@@ -113,8 +133,8 @@ static inline void live_pin(struct live *l, const void *key, size_t len, uint64_
 
 static inline void live_fini(struct live *l)
 {
-        static const char *const names[] = {"new/data.mdb", "new/lock.mdb", "new", "data.mdb", "lock.mdb",
-                                            "pinrouted.sock", ""};
+        static const char *const names[] = {"new/data.mdb", "new/lock.mdb",   "new", "data.mdb",
+                                            "lock.mdb",     "pinrouted.sock", ""};
         store_close(&l->store);
         for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
                 char path[128];
