@@ -1,10 +1,9 @@
 /* choose.c -- the decision: where does this read go?
- * Pure: no I/O, no clock, no memory of its own.  Bounds every number that it takes from the cluster record.
- */
+ * Pure: no I/O, no clock, no memory of its own.  Bounds every number that it takes from a record. */
 #include "client/choose.h"
 
-#define STAMP_AHEAD_MAX_MS 1000 /* our clock is coarse; a stamp further ahead than this is of another clock  \
-                                 */
+/* Our clock is coarse; a stamp further ahead than this is of another clock. */
+#define STAMP_AHEAD_MAX_MS 1000
 
 static bool is_live(const struct need *n, struct mono now)
 {

@@ -179,8 +179,7 @@ static bool is_ours(const struct view *v)
         return false;
 }
 
-/* A descriptor of DIR/data.mdb, if only root or the directory's owner can write to it; -1: none, or not so.
- */
+/* A descriptor of DIR/data.mdb, if only root or the directory's owner can write to it; else -1. */
 static int open_file(const char *dir, struct stat *st)
 {
         struct stat dst;
