@@ -57,7 +57,7 @@ static int record_with(struct view_pulse p, int timeout_ms)
 
 static int record(int timeout_ms) { return record_with(pulse, timeout_ms); }
 
-/* Records against a daemon that fails: it must not take longer than asked (loosely: the machine may be slow). */
+/* Records against a daemon that fails: it must not take longer than asked, loosely. */
 static void expect_failure(int timeout_ms)
 {
         int64_t before_ns = clock_ns();
