@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """test_fairness.py -- reads of many processes, none of which knows of the others, spread as the weights say."""
-# ctest: asan
 import unittest
 
 import harness

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """test_late.py -- a daemon that answers late: every call ends in time, and no answer is taken for another question's."""
-# ctest: asan
+# ctest: asan parallel
 import os
 import socket
 import struct

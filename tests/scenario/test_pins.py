@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """test_pins.py -- pins are merged, end, are released and overflow as promised."""
-# ctest: asan
+# ctest: parallel
 import json
 import socket
 import time
@@ -162,32 +162,32 @@ class WithReplicas(harness.Scenario):
             self.assertEqual(writer.record("main", "k", 1).status, "OK")
             after = time.monotonic()
             daemon.pause()  # for less than stale_after: nothing is done, by anybody, when the pin ends
-            while (answer := reader.read("main", "k")).reason == "PINNED":
+            asked, answer = after, reader.read("main", "k")
+            self.assertEqual(answer.reason, "PINNED")
+            while answer.reason == "PINNED":
+                self.assertLess(asked, after + 1 + TICK, "it lasts too long")
                 self.assertLessEqual(answer.left, 1000 + TICK * 1000)
-                said = time.monotonic()
-                self.assertLess(said, after + 5, "it never ends")
-            ended = time.monotonic()
+                asked, answer = time.monotonic(), reader.read("main", "k")
+            self.assertGreaterEqual(time.monotonic(), before + 1, "it ended too soon")
             self.assertEqual((answer.reason, answer.role, answer.left), ("BALANCED", "REPLICA", 0))
-            self.assertGreaterEqual(ended, before + 1)
-            self.assertLess(said, after + 1 + TICK)
             daemon.resume()
             eventually(lambda: writer.record("main", "other", 1).status == "OK", what="it serves again")
             eventually(lambda: reader.read("main", "k").reason == "BALANCED", what="the stall's floor is over")
 
     def test_a_hold_lets_nothing_but_the_primary_satisfy_until_it_ends(self):
         daemon, writer, reader = self.serve(longest=6)
-        self.assertEqual(writer.hold("main", "held", 1500).status, "OK")
+        self.assertEqual(writer.hold("main", "held", 2000).status, "OK")
         self.assertEqual(writer.record("main", "held", 6).status, "OK")
         self.assertEqual(writer.record("main", "free", 6).status, "OK")
         began = time.monotonic()
         eventually(lambda: reader.read("main", "free").reason == "CAUGHT_UP", what="the same write without a hold is released")
         reader.start_spin("main", "held", 500)
         said = reader.answer()
-        self.assertLess(time.monotonic() - began, 1.4)
+        self.assertLess(time.monotonic() - began, 1.9, "too slow a machine to say anything")
         self.assertEqual(set(said.by_reason()), {"PINNED"})
         self.assertEqual(set(said.by_node()), {"default"})
         eventually(lambda: reader.read("main", "held").reason == "CAUGHT_UP", what="the hold is over")
-        self.assertGreaterEqual(time.monotonic() - began, 1.3)
+        self.assertGreaterEqual(time.monotonic() - began, 1.9)
 
     def test_a_hold_alone_ends_by_itself(self):
         _, writer, reader = self.serve()
@@ -200,9 +200,10 @@ class WithReplicas(harness.Scenario):
 
     def full(self, early_release):
         """3,000 keys in a table of 1,000."""
-        daemon, writer, reader = self.serve({"max_pins": 1000}, longest=3, early_release=early_release)
+        longest = 3 if early_release == "off" else 30
+        daemon, writer, reader = self.serve({"max_pins": 1000}, longest, early_release=early_release)
         floors = daemon.ask("show", "stats")["stats"]["floors"]
-        filled = harness.run_program("pins", "fill", daemon.dir, "main", 0, 3000, 4, 3)
+        filled = harness.run_program("pins", "fill", daemon.dir, "main", 0, 3000, 4, longest)
         self.assertEqual((filled.ok, filled.failed), (3000, 0), "a record was refused")
         found = harness.run_program("pins", "look", daemon.dir, "main", 0, 3000)
         status, stats = daemon.ask("status"), daemon.ask("show", "stats")["stats"]
@@ -230,7 +231,7 @@ class WithReplicas(harness.Scenario):
 
     def test_the_floor_of_a_full_table_is_released_where_the_writes_have_arrived(self):
         _, _, reader, _ = self.full("on")
-        eventually(lambda: reader.read("main", "pin-1").reason == "CAUGHT_UP", within=2.5)
+        eventually(lambda: reader.read("main", "pin-1").reason == "CAUGHT_UP", what="a replica has the write")
 
 
 if __name__ == "__main__":

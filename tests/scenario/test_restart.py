@@ -34,11 +34,10 @@ class Load:
     def counts(self):
         return self.do("counts")
 
-    def goes_on(self):
-        """Every recorder gets an acknowledgement that it had not yet."""
+    def goes_on(self, acknowledged=2):
+        """Every recorder gets so many acknowledgements more."""
         before = self.counts().slowest
-        # the fewest of all may be another's: two more of the fewest is one more of each
-        return eventually(lambda: self.counts() if self.counts().slowest >= before + 2 else None, within=10,
+        return eventually(lambda: (now := self.counts()).slowest >= before + acknowledged and now, within=20,
                           what="all recorders are acknowledged again")
 
     def shows_replicas(self):
@@ -119,7 +118,7 @@ class Restart(harness.Scenario):
         daemon, load = self.serve()
         took, pins = [], 0
         for _ in range(size(50, 10)):
-            load.goes_on()
+            load.goes_on(100)
             daemon.kill()
             took.append(daemon.start())
             said = load.do("check")

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """test_visibility.py -- once record_write has returned OK, no process of the host misses the pin."""
-# ctest: asan
 import unittest
 
 import harness
