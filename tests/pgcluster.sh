@@ -97,6 +97,7 @@ fsync = off
 full_page_writes = off
 synchronous_commit = local
 shared_buffers = 16MB
+dynamic_shared_memory_type = mmap
 max_connections = 100
 wal_keep_size = 128MB
 wal_receiver_status_interval = 1s
