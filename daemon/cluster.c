@@ -141,6 +141,15 @@ void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const 
         rebuild_schedule(c);
 }
 
+void cluster_resume(struct cluster *c, const struct pnr_cluster *found, struct mono now)
+{
+        for (unsigned i = 0; i < found->n_nodes && i < PNR_NODES_MAX; i++) {
+                unsigned slot = cluster_find_node(c, found->node[i].name);
+                if (slot != PNR_NO_NODE && slot != c->primary && (found->scheduled >> i & 1))
+                        move(c, &c->node[slot], NODE_UP, now);
+        }
+}
+
 static const struct node_conf *conf_of(const struct cluster_conf *conf, const char *name)
 {
         for (unsigned i = 0; i < conf->n_nodes; i++)

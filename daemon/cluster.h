@@ -58,6 +58,9 @@ void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned n
 void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const uint8_t admin[PNR_NODES_MAX],
                       struct mono live_until, struct mono now);
 
+/* A moment ago an earlier daemon had these nodes in its schedule: they stay there until their checks fail. */
+void cluster_resume(struct cluster *c, const struct pnr_cluster *found, struct mono now);
+
 /* A new config is in force: nodes keep slot and state, unless their conninfo changed. */
 void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struct mono now);
 void cluster_remove(struct cluster *c);

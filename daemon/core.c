@@ -123,11 +123,14 @@ static void take_over(struct core *core, const struct conf *conf, const struct s
                 c->live_until = found->live_until[i];
         }
         core_configure(core, conf, now);
+        bool just_now = mono_since(now, found->heartbeat) < conf->stale_limit_ms;
         for (unsigned i = 0; i < found->n_clusters && i < PNR_CLUSTERS_MAX; i++)
-                if (!core->cluster[i]->removed)
+                if (!core->cluster[i]->removed) {
                         cluster_remember(core->cluster[i], &found->cluster[i], found->admin[i],
                                          found->live_until[i], now);
-                else { /* a reload may bring it back: it then owes what it owes now */
+                        if (just_now)
+                                cluster_resume(core->cluster[i], &found->cluster[i], now);
+                } else { /* a reload may bring it back: it then owes what it owes now */
                         core->cluster[i]->floor_until.ms = found->cluster[i].floor_until_ms;
                         core->cluster[i]->conf.max_pin_seconds_ms = found->cluster[i].max_pin_ms;
                 }

@@ -45,6 +45,7 @@ struct store_found {
         char why_new[160]; /* when not reused: "no file", "layout 7, this daemon writes 1", ... */
         /* As found, also in a file that was replaced, if that was whole and of this boot; else 0. */
         uint64_t cursor;
+        struct mono heartbeat;   /* the last one */
         uint64_t max_generation; /* newest in any cluster record or pin */
         unsigned n_clusters;
         struct pnr_cluster *cluster;                    /* free() */

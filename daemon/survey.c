@@ -52,6 +52,7 @@ static bool visit_header(struct visit *v, const void *value, size_t size)
         if ((h->state != PNR_LIVE && h->state != PNR_RETIRED) || h->n_clusters > PNR_CLUSTERS_MAX)
                 return odd(survey, "header is damaged");
         v->found->cursor = h->cursor;
+        v->found->heartbeat = (struct mono){h->heartbeat_ms};
         v->has_header = true;
         return true;
 }

@@ -853,6 +853,29 @@ Test(cluster, a_node_in_maintenance_is_left_alone_and_shows_itself_anew, .init =
         cr_expect(play_scheduled(&p, 1));
 }
 
+Test(cluster, an_earlier_daemon_s_schedule_stands_until_checks_fail)
+{
+        play_init(&p, 4);
+        struct pnr_cluster found = {.name = "main",
+                                    .n_nodes = 5,
+                                    .primary = 0,
+                                    .scheduled = 1 << 1 | 1 << 2 | 1 << 4,
+                                    .node = {{.name = "default"},
+                                             {.name = "gone"},
+                                             {.name = "shadow-1"},
+                                             {.name = "shadow-2"},
+                                             {.name = "shadow-3"}}};
+        p.server[3].manner = REFUSES;
+        cluster_resume(&p.c, &found, p.now);
+        cr_expect(play_scheduled(&p, 1) && play_scheduled(&p, 3) && p.c.n_schedule == 2);
+        cr_expect_eq(play_record(&p).node[1].caught_up, 0);
+        play_for(&p, 400);
+        cr_expect(play_scheduled(&p, 1) && play_scheduled(&p, 3), "one bad check is not `fall`");
+        play_for(&p, 600);
+        cr_expect(play_scheduled(&p, 1) && play_scheduled(&p, 2) && play_scheduled(&p, 4));
+        cr_expect_not(play_scheduled(&p, 3));
+}
+
 Test(cluster, an_operator_s_words_generations_and_floor_are_remembered_by_name)
 {
         play_init(&p, 3);
