@@ -53,6 +53,7 @@ need() {
         mapfile -t want < <(missing "$@")
         [ ${#want[@]} -gt 0 ] || return 0
         command -v apt-get >/dev/null || fail "missing: ${want[*]}; only Debian's apt is known here"
+        [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "missing: ${want[*]}; there is no sudo to install them with"
         say "installing ${want[*]}"
         apt update
         case " ${want[*]} " in *" postgresql-15 "*) install_postgresql ;; esac
