@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """test_frames.py -- whatever comes over the worker socket: that connection is closed and counted, others are served."""
 # ctest: asan
+import os
 import random
 import select
 import socket
@@ -134,6 +135,20 @@ class Frames(harness.Scenario):
     def test_a_zero_length_frame_closes_its_connection(self):
         client = self.client()
         self.assertTrue(client.is_closed_after(b""))
+        self.others_are_served()
+
+    def test_descriptors_that_come_with_a_frame_do_not_stay(self):
+        self.others_are_served()  # and so accepted
+        before = len(os.listdir(f"/proc/{self.serving.pid}/fd"))
+        for packet in (frame(), frame(version=9)):
+            client = Client(self.serving)
+            socket.send_fds(client.socket, [packet], [client.socket.fileno()] * 100)
+            try:
+                client.socket.recv(4096)
+            except ConnectionResetError:
+                pass
+            client.close()
+        eventually(lambda: len(os.listdir(f"/proc/{self.serving.pid}/fd")) == before, what="no descriptor stayed")
         self.others_are_served()
 
     def test_a_sound_frame_behind_a_malformed_one_does_nothing(self):

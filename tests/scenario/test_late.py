@@ -42,6 +42,14 @@ class LateAnswers(harness.Scenario):
             self.assertEqual(self.caller.read("main", f"key-{n}").role, "PRIMARY")
         self.serving.resume()
 
+    def test_opening_a_handle_ends_in_time_while_the_daemon_stands_still(self):
+        self.serving.pause()
+        for _ in range(5):
+            opened = self.worker(self.serving).opened
+            self.assertEqual(opened.status, "OK")
+            self.assertLess(opened.us / 1000, TIMEOUT_MS * 4)
+        self.serving.resume()
+
     def test_no_call_gets_the_answer_to_an_earlier_one(self):
         told = {"OK": 0, "E_CLUSTER": 0, "E_UNREACHABLE": 0}
         for round_ in range(size(200, 20)):
@@ -95,7 +103,8 @@ class LateAnswers(harness.Scenario):
 
 
 class FakeDaemon:
-    """Speaks the worker protocol on a socket of its own; `spoil` may change an honest reply's fields and say its size."""
+    """Speaks the worker protocol on a socket of its own; `spoil` may change an honest reply's fields and say its size
+    (0: none)."""
 
     REQUEST = struct.Struct("<IHHQ64sQQI28s")
     REPLY = struct.Struct("<IHHQIIQqQQQ")
@@ -106,6 +115,7 @@ class FakeDaemon:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.bind(os.path.join(self.dir, "pinrouted.sock"))
         self.listener.listen(16)
+        self.hung_up = threading.Event()  # a client has closed its end
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -125,7 +135,10 @@ class FakeDaemon:
                 fields = {"magic": magic, "version": version, "op": op, "number": number}
                 reply = 1, time.monotonic_ns() // 10**6, 0, 1, 0
                 cut = None if op == 1 else self.spoil(fields)
+                if cut == 0:
+                    continue
                 client.send((self.REPLY.pack(*fields.values(), 0, 0, *reply) + b"\0")[:cut or self.REPLY.size])
+            self.hung_up.set()
         except OSError:
             pass
 
@@ -152,6 +165,16 @@ class ForeignAnswers(harness.Scenario):
         worker = self.worker(fake.dir)
         worker.timeout(500)
         return worker.record("main", "k").status
+
+    def test_a_call_whose_time_is_over_hangs_up(self):
+        fake = self._ends(FakeDaemon(lambda _: 0))
+        worker = self.worker(fake.dir)
+        fake.hung_up.clear()  # of the opening
+        answer = worker.record("main", "k")
+        self.assertEqual(answer.status, "E_UNREACHABLE")
+        self.assertGreaterEqual(answer.us / 1000, TIMEOUT_MS)
+        self.assertLess(answer.us / 1000, TIMEOUT_MS * 4)
+        self.assertTrue(fake.hung_up.wait(5), "what it answers later would be taken for the answer to something else")
 
     def test_an_answer_to_the_question_is_taken(self):
         self.assertEqual(self.status_with(changed()), "OK")
