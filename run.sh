@@ -26,7 +26,8 @@ as_root() {
 }
 
 apt() {
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >>build/logs/apt.log 2>&1 ||
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" \
+            >>build/logs/apt.log 2>&1 ||
             { tail -n 20 build/logs/apt.log >&2; fail "apt-get $1 failed: see build/logs/apt.log"; }
 }
 
@@ -41,11 +42,12 @@ missing() {
 
 # postgresql-15 would make and start a database server of its own on this machine: not ours to ask for.
 install_postgresql() {
-        local conf=/etc/postgresql-common/createcluster.conf mark='# for ./run.sh only'
+        local conf=/etc/postgresql-common/createcluster.conf mark='# for ./run.sh only' status=0
         apt install --no-install-recommends postgresql-common
         as_root sed -i "\$a create_main_cluster = false $mark" "$conf"
-        apt install --no-install-recommends postgresql-15
+        (apt install --no-install-recommends postgresql-15) || status=$?
         as_root sed -i "/$mark\$/d" "$conf"
+        return $status
 }
 
 need() {

@@ -62,6 +62,7 @@ static volatile sig_atomic_t stopping;
 
 /* ---- The database.  Everything has a deadline: a frozen server accepts and never answers. ---- */
 
+/* With addresses in the conninfo, not names: libpq waits for a resolver as long as that likes. */
 static PGconn *db_connect(const char *conninfo, int64_t deadline)
 {
         PGconn *c = PQconnectStart(conninfo);
