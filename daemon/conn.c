@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -103,12 +104,21 @@ static void rest(struct conns *cs, int ms)
         event_add(cs->again, &pause);
 }
 
+static bool someone_waits(int listener)
+{
+        struct pollfd p = {.fd = listener, .events = POLLIN};
+        return poll(&p, 1, 0) == 1;
+}
+
 static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 {
         (void)what;
         struct conns *cs = arg;
         for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
-                if (cs->n >= (unsigned)cs->core->conf->max_clients && !make_room(cs)) {
+                bool full = cs->n >= (unsigned)cs->core->conf->max_clients;
+                if (full && !someone_waits(listener))
+                        return; /* nobody loses a place for nobody */
+                if (full && !make_room(cs)) {
                         rest(cs, FULL_PAUSE_MS);
                         return;
                 }

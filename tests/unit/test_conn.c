@@ -1,0 +1,304 @@
+/* test_conn.c -- workers' connections: served in turns, closed for garbage and silence, never waited for. */
+#include "tests/unit/core_play.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "daemon/conn.h"
+
+static struct event_base *base;
+static struct conns conns;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+static socklen_t address_size;
+static int listener;
+
+static void open_all(void)
+{
+        core_open();
+        base = event_base_new();
+        listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+        int n = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "pnr-conn-%d", (int)getpid());
+        address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+        cr_assert_eq(bind(listener, (struct sockaddr *)&address, address_size), 0);
+        cr_assert_eq(listen(listener, 256), 0);
+        cr_assert(conns_init(&conns, base, &core, listener));
+}
+
+static void close_all(void)
+{
+        conns_fini(&conns);
+        event_base_free(base);
+        close(listener);
+        core_close();
+}
+
+TestSuite(conn, .init = open_all, .fini = close_all);
+
+static unsigned taken; /* frames of the last turn */
+
+/* One turn of the daemon's loop. */
+static void turn(void)
+{
+        event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+        taken = conns.n_batch;
+        core_now = clock_mono();
+        core_turn(&core, conns.item, conns.n_batch, NULL, NULL, core_now);
+        conns_reply(&conns);
+}
+
+static int client(void)
+{
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        cr_assert_eq(connect(fd, (struct sockaddr *)&address, address_size), 0);
+        return fd;
+}
+
+static int connected(void)
+{
+        uint64_t before = core.stats.accepted;
+        int fd = client();
+        for (unsigned i = 0; core.stats.accepted == before; i++) {
+                cr_assert_lt(i, 2000);
+                turn();
+        }
+        return fd;
+}
+
+static struct pnr_request hello(uint64_t number)
+{
+        return (struct pnr_request){
+            .magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION, .op = PNR_OP_HELLO, .number = number};
+}
+
+static void ask(int fd, uint64_t number)
+{
+        struct pnr_request q = hello(number);
+        cr_assert_eq(send(fd, &q, sizeof q, MSG_NOSIGNAL), (ssize_t)sizeof q);
+}
+
+/* The number that was answered; 0: no answer yet; -1: closed. */
+static int64_t answer(int fd)
+{
+        struct pnr_reply r;
+        ssize_t n = recv(fd, &r, sizeof r, MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+                return 0;
+        return n == (ssize_t)sizeof r ? (int64_t)r.number : -1;
+}
+
+static void expect_served(int fd)
+{
+        static uint64_t number = 1000;
+        ask(fd, ++number);
+        turn();
+        cr_expect_eq(answer(fd), (int64_t)number);
+}
+
+Test(conn, each_connection_gets_one_frame_a_turn_and_its_answers_in_order)
+{
+        int a = connected(), b = connected();
+        for (uint64_t i = 1; i <= 3; i++)
+                ask(a, i);
+        ask(b, 10);
+        turn();
+        cr_expect_eq(taken, 2, "of both, in one transaction");
+        cr_expect_eq(answer(a), 1);
+        cr_expect_eq(answer(a), 0);
+        cr_expect_eq(answer(b), 10);
+        turn();
+        cr_expect_eq(taken, 1);
+        turn();
+        cr_expect_eq(answer(a), 2);
+        cr_expect_eq(answer(a), 3);
+        turn();
+        cr_expect_eq(taken, 0);
+        close(a);
+        turn();
+        cr_expect_eq(conns.n, 1);
+        expect_served(b);
+        close(b);
+}
+
+Test(conn, a_malformed_frame_closes_its_connection_only)
+{
+        unsigned char frame[sizeof(struct pnr_request) + 1000];
+        struct pnr_request good = hello(1), q;
+        int other = connected();
+        for (unsigned i = 0; i < 9; i++) {
+                int fd = connected();
+                size_t size = sizeof q;
+                q = good;
+                switch (i) {
+                case 0: q.magic++; break;
+                case 1: q.version++; break;
+                case 2: q.op = 99; break;
+                case 3: q.reserved[6] = 1; break;
+                case 4: size = sizeof q - 1; break;
+                case 5: size = 1; break;
+                case 6: size = sizeof q + 1; break;
+                case 7: size = sizeof frame; break;
+                case 8: q.op = PNR_OP_RECORD; break; /* of a cluster without a name */
+                }
+                memset(frame, 0, sizeof frame);
+                memcpy(frame, &q, sizeof q);
+                uint64_t closed = core.stats.closed_garbage;
+                cr_assert_eq(send(fd, frame, size, 0), (ssize_t)size);
+                turn();
+                cr_expect_eq(answer(fd), -1, "case %u", i);
+                cr_expect_eq(core.stats.closed_garbage, closed + 1, "case %u", i);
+                expect_served(other);
+                close(fd);
+        }
+        int fd = connected();
+        uint64_t closed = core.stats.closed_garbage;
+        send(fd, "", 0, 0); /* reads as an end of stream */
+        turn();
+        cr_expect_eq(answer(fd), -1);
+        cr_expect_eq(core.stats.closed_garbage, closed);
+        expect_served(other);
+        cr_expect_eq(conns.n, 1);
+        close(fd);
+        close(other);
+}
+
+Test(conn, a_client_that_never_reads_is_closed_and_the_others_are_served)
+{
+        int deaf = connected(), other = connected();
+        struct pnr_request q = hello(1);
+        unsigned i = 0;
+        while (core.stats.closed_slow == 0) {
+                cr_assert_lt(i++, 20000);
+                send(deaf, &q, sizeof q, MSG_NOSIGNAL | MSG_DONTWAIT);
+                turn();
+                if (i % 64 == 0)
+                        expect_served(other);
+        }
+        cr_expect_eq(core.stats.closed_slow, 1);
+        cr_expect_eq(conns.n, 1);
+        expect_served(other);
+        close(deaf);
+        close(other);
+}
+
+Test(conn, a_client_that_leaves_before_its_answer_harms_nobody)
+{
+        int gone = connected(), other = connected();
+        ask(gone, 1);
+        ask(other, 2);
+        close(gone);
+        turn();
+        turn();
+        cr_expect_eq(answer(other), 2);
+        cr_expect_eq(conns.n, 1);
+        cr_expect_eq(core.stats.closed_slow, 0);
+        close(other);
+}
+
+Test(conn, when_all_places_are_taken_the_one_idle_longest_goes)
+{
+        core_conf.max_clients = 4;
+        int fd[5];
+        for (unsigned i = 0; i < 4; i++)
+                fd[i] = connected();
+        expect_served(fd[0]); /* now fd[1] is the one idle longest */
+        fd[4] = client();
+        for (unsigned i = 0; core.stats.accepted < 5; i++) {
+                cr_assert_lt(i, 2000, "the newcomer gets in");
+                poll(NULL, 0, 1);
+                turn();
+        }
+        cr_expect_eq(core.stats.closed_idle, 1);
+        cr_expect_eq(answer(fd[1]), -1);
+        cr_expect_eq(conns.n, 4);
+        for (unsigned i = 0; i < 5; i++) {
+                if (i != 1)
+                        expect_served(fd[i]);
+                close(fd[i]);
+        }
+}
+
+Test(conn, without_descriptors_the_connected_are_served_and_the_loop_does_not_spin)
+{
+        struct rlimit was, low;
+        int a = connected(), b = client();
+        getrlimit(RLIMIT_NOFILE, &was);
+        int next = dup(a);
+        close(next);
+        low = (struct rlimit){(rlim_t)next, was.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &low);
+        for (unsigned i = 0; i < 1000; i++)
+                turn();
+        cr_expect_gt(core.stats.accept_failures, 0);
+        cr_expect_lt(core.stats.accept_failures, 500);
+        cr_expect_eq(core.stats.accepted, 1);
+        setrlimit(RLIMIT_NOFILE, &was);
+        for (unsigned i = 0; core.stats.accepted < 2; i++) {
+                cr_assert_lt(i, 5000);
+                poll(NULL, 0, 1);
+                turn();
+        }
+        expect_served(b);
+        close(a);
+        close(b);
+}
+
+Test(conn, while_paused_no_frame_is_taken)
+{
+        int a = connected(), b = client();
+        ask(a, 1);
+        conns_pause(&conns, true);
+        for (unsigned i = 0; i < 10; i++)
+                turn();
+        cr_expect_eq(answer(a), 0);
+        cr_expect_eq(conns.n, 1);
+        conns_pause(&conns, false);
+        turn();
+        turn();
+        cr_expect_eq(answer(a), 1);
+        cr_expect_eq(conns.n, 2);
+        close(a);
+        close(b);
+}
+
+Test(conn, what_may_not_be_acknowledged_is_closed_without_an_answer)
+{
+        int fd = connected();
+        core.silent_until = mono_plus(clock_mono(), 60000);
+        ask(fd, 1);
+        turn();
+        cr_expect_eq(answer(fd), -1);
+        cr_expect_eq(conns.n, 0);
+        close(fd);
+}
+
+Test(conn, a_turn_takes_a_bounded_batch_and_the_next_one_the_rest)
+{
+        static int fd[CONN_BATCH + 20];
+        struct rlimit l;
+        getrlimit(RLIMIT_NOFILE, &l);
+        l.rlim_cur = l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+        if (l.rlim_cur < 4 * CONN_BATCH)
+                cr_skip("too few descriptors");
+        core_conf.max_clients = 4096;
+        for (unsigned i = 0; i < CONN_BATCH + 20; i++)
+                fd[i] = connected();
+        for (unsigned i = 0; i < CONN_BATCH + 20; i++)
+                ask(fd[i], i + 1);
+        unsigned sum = 0, turns = 0;
+        for (; sum < CONN_BATCH + 20; turns++) {
+                cr_assert_lt(turns, 1000);
+                turn();
+                cr_assert_leq(taken, CONN_BATCH);
+                sum += taken;
+        }
+        for (unsigned i = 0; i < CONN_BATCH + 20; i++) {
+                cr_assert_eq(answer(fd[i]), i + 1);
+                close(fd[i]);
+        }
+}
