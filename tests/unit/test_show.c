@@ -1,0 +1,191 @@
+/* test_show.c -- the daemon's state, spelled out, and what is wrong with it. */
+#include "tests/unit/core_play.h"
+#include "tests/unit/json_check.h"
+
+#include <event2/buffer.h>
+
+#include "daemon/show.h"
+
+static struct conns conns;
+static char said[1 << 20];
+
+static void open_show(void)
+{
+        core_open();
+        TAILQ_INIT(&conns.by_use);
+}
+
+TestSuite(show, .init = open_show, .fini = core_close);
+
+static struct json j;
+
+static void begin(void)
+{
+        j = (struct json){.out = evbuffer_new()};
+        json_open(&j, NULL, '{');
+}
+
+static void end(void)
+{
+        json_close(&j, '}');
+        size_t n = evbuffer_get_length(j.out);
+        cr_assert_lt(n, sizeof said);
+        evbuffer_remove(j.out, said, n);
+        said[n] = '\0';
+        evbuffer_free(j.out);
+        cr_assert(json_check(said), "%s", said);
+}
+
+static void expect(const char *part) { cr_expect(strstr(said, part), "'%s' in %s", part, said); }
+
+static void status(void)
+{
+        begin();
+        show_status(&core, 3, core_now, &j);
+        end();
+}
+
+static void nodes(void)
+{
+        begin();
+        show_nodes(&core, core_now, &j);
+        end();
+}
+
+Test(show, a_daemon_that_has_just_started_is_degraded_and_says_why)
+{
+        status();
+        expect("\"degraded\":true");
+        expect("main/shadow-1 is UNKNOWN: not checked yet");
+        expect("\"floor_why\":\"daemon started with an empty store\"");
+        expect("\"clients\":3");
+        expect("\"schedule\":[]");
+        nodes();
+        expect("\"lag_ms\":null,\"position\":null,\"behind_bytes\":null");
+}
+
+Test(show, a_daemon_in_good_order_says_so, .init = core_up)
+{
+        status();
+        expect("\"why\":[],\"degraded\":false");
+        expect("\"name\":\"main\",\"primary\":\"default\"");
+        expect("\"schedule\":[\"shadow-1\",\"shadow-2\"]");
+        nodes();
+        expect("\"lag_ms\":0,\"position\":\"0/3E8\",\"behind_bytes\":0");
+        core_servers.position[0] = 0x100000000;
+        core_play(600);
+        nodes();
+        expect("\"cluster\":\"main\",\"name\":\"default\",\"role\":\"primary\",\"state\":\"UP\",\"admin\":"
+               "\"ready\"");
+        expect("\"position\":\"1/3E8\"");
+        expect("\"share\":50.000");
+        expect("\"behind_bytes\":4294967296");
+}
+
+Test(show, each_trouble_is_named_and_an_operator_s_own_doing_is_none, .init = core_up)
+{
+        struct cluster *c = core.cluster[0];
+        c->split_brain = core.table_full = true;
+        core.silent_until = mono_plus(core_now, 1);
+        c->node[1].state = NODE_DOWN;
+        strcpy(c->node[1].why, "a \"reason\"\n");
+        status();
+        expect("main/shadow-1 is DOWN: a \\\"reason\\\"\\u000a");
+        expect("main: split brain");
+        expect("the pin table is full");
+        expect("writes are not being acknowledged");
+        c->split_brain = core.table_full = false;
+        core.silent_until = core_now;
+        c->node[1].admin = NODE_DRAIN;
+        status();
+        expect("\"degraded\":false");
+        expect("\"admin\":\"drain\"");
+}
+
+Test(show, a_cluster_without_a_primary_and_a_removed_one_can_be_shown)
+{
+        core.cluster[0]->primary = PNR_NO_NODE;
+        cluster_remove(core.cluster[1]);
+        status();
+        expect("\"name\":\"main\",\"primary\":null");
+        cr_expect_null(strstr(said, "\"name\":\"other\""));
+        nodes();
+        begin();
+        show_stats(&core, &j);
+        end();
+}
+
+Test(show, pins_are_listed_with_who_has_released_them, .init = core_up)
+{
+        core_servers.position[0] = 100;
+        core_record(7, 20000);
+        core_ask(PNR_OP_HOLD, "other", 8, 5000);
+        begin();
+        show_pins(&core, core_now, &j);
+        end();
+        expect("\"left_ms\":19999,\"hold_left_ms\":0,"); /* recorded a turn earlier */
+        expect("\"left_ms\":5000,\"hold_left_ms\":5000");
+        expect("\"released\":[]");
+        expect("\"total\":2,\"truncated\":false");
+        core_servers.position[2] = 100;
+        core_play(300);
+        begin();
+        show_pins(&core, core_now, &j);
+        end();
+        expect("\"released\":[\"shadow-2\"]");
+        begin();
+        json_close(&j, '}'); /* key and cluster as the page has them */
+        evbuffer_drain(j.out, evbuffer_get_length(j.out));
+        j.comma = false;
+        struct pnr_pin pin = core_pin("main", 7);
+        pin.hold_ms = core_now.ms + 5;
+        json_open(&j, NULL, '{');
+        show_pin(&core, "pin", &pin, 0xabcd, core_now, &j);
+        end();
+        expect("\"cluster\":\"main\"");
+        expect("0000abcd\"");
+        expect("\"hold_left_ms\":5");
+        expect("\"released\":[]");
+}
+
+Test(show, long_lists_are_cut_and_say_so)
+{
+        core_conf.max_pins = 100000;
+        for (unsigned i = 0; i < 990; i += 10) {
+                struct core_item it[10];
+                for (unsigned k = 0; k < 10; k++)
+                        it[k] = core_item(PNR_OP_RECORD, "main", i + k + 1, 60000);
+                core_step(it, 10, 1);
+        }
+        begin();
+        show_pins(&core, core_now, &j);
+        end();
+        expect("\"total\":990");
+        struct conn c[3] = {{.pid = 11, .uid = 22, .requests = 33}, {.pid = 1}, {.pid = 2}};
+        for (unsigned i = 0; i < 3; i++) {
+                c[i].since = c[i].last = core_now;
+                TAILQ_INSERT_TAIL(&conns.by_use, &c[i], by_use);
+        }
+        begin();
+        show_clients(&conns, mono_plus(core_now, 5), &j);
+        end();
+        expect("{\"pid\":11,\"uid\":22,\"since_ms\":5,\"last_ms\":5,\"requests\":33}");
+}
+
+Test(show, config_and_counters_come_from_their_tables)
+{
+        begin();
+        show_config(&core, &j);
+        end();
+        expect("{\"section\":\"pinrouted\",\"key\":\"max_pins\",\"value\":\"1000\",\"default\":false,"
+               "\"restart\":true}");
+        expect("{\"section\":\"cluster "
+               "main\",\"key\":\"pin_seconds\",\"value\":\"15\",\"default\":true,\"restart\":false}");
+        core.stats.holds = 4242;
+        begin();
+        show_stats(&core, &j);
+        end();
+        expect("\"holds\":4242");
+#define EXPECT_NAMED(name, text) expect("\"" #name "\":");
+        CORE_STATS(EXPECT_NAMED)
+}
