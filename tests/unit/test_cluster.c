@@ -226,6 +226,11 @@ Test(cluster, while_the_primary_is_silent_replicas_need_not_stream_to_stay_but_r
         play_for(&p, 1100);
         cr_expect_not(play_scheduled(&p, 1));
         cr_expect(play_scheduled(&p, 2));
+        p.server[2].manner = REFUSES; /* nor after a check that failed */
+        play_one_check(&p, 2);
+        p.server[2].manner = ANSWERS;
+        play_for(&p, 1100);
+        cr_expect_not(play_scheduled(&p, 2));
 }
 
 /* ---- generations ---- */
