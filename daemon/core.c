@@ -161,7 +161,7 @@ static int open_store(struct core *core, bool fresh, bool trusted, struct store_
         memcpy(want.boot_id, core->boot_id, sizeof want.boot_id);
         memset(found, 0, sizeof *found);
         int rc = store_open(&core->store, &want, found);
-        if (trusted && rc == STORE_OK && !found->reused && !found->old_retired)
+        if (trusted && rc == STORE_OK && !found->old_retired)
                 be_silent(core);
         return rc;
 }
@@ -271,7 +271,7 @@ static void put_header(struct core *core, struct mono now, int *rc)
             .oldest_reader = PNR_OLDEST_READER,
             .epoch = core->epoch,
             .file_ino = store_ino(core->store),
-            .heartbeat_ms = now.ms,
+            .heartbeat_ms = core_is_silent(core, now) ? 0 : now.ms, /* so that the next daemon waits, too */
             .state = PNR_LIVE,
             .n_clusters = core->n_clusters,
             .stale_after_ms = (uint32_t)core->conf->stale_after_ms,

@@ -513,10 +513,12 @@ static int reuse(struct store *s, const struct store_want *want, const struct su
 }
 
 /* Was there another file before this one, which stubs may still map and trust?  A copy has been put in the
- * place of its original; and where a lock file was left alone, what belonged to it has been taken away. */
+ * place of its original; where a lock file was left alone, what belonged to it has been taken away; and the
+ * maker of a store without a heartbeat may have died while it waited for stubs to drop the one before. */
 static bool supplants(const struct survey *old, int dir_fd)
 {
-        return old->copied || (old->absent && faccessat(dir_fd, LOCK, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+        return old->copied || (old->whole && !old->retired && old->header.heartbeat_ms == 0) ||
+               (old->absent && faccessat(dir_fd, LOCK, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 static int open_any(struct store *s, const struct store_want *want, struct store_found *found)
@@ -530,6 +532,7 @@ static int open_any(struct store *s, const struct store_want *want, struct store
                 snprintf(found->why_new, sizeof found->why_new, "a new one was asked for");
         else if (reuse(s, want, &old) == STORE_OK) {
                 found->reused = true;
+                found->old_retired = !supplanted;
                 return STORE_OK;
         } else
                 snprintf(found->why_new, sizeof found->why_new, "%.150s", error_text);

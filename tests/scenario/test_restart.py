@@ -159,6 +159,22 @@ class Restart(harness.Scenario):
                 print(f"restart: killed, the store {what}: exec to READY {took * 1000:.0f} ms")
 
 
+    def test_a_daemon_that_dies_before_it_serves_owes_its_wait_to_the_next_one(self):
+        """The second daemon makes a new store and is killed at once: the first one's may still be trusted."""
+        daemon, load = self.serve()
+        for _ in range(size(10, 2)):
+            load.shows_replicas()
+            before = load.counts()
+            daemon.kill()
+            deleted(daemon)
+            daemon.start(wait=False)
+            eventually(lambda: os.path.exists(data(daemon)), every=0.001, what="a new store")
+            daemon.kill()
+            daemon.start()
+            load.goes_on()
+            self.spared(load, before, "killed twice")
+
+
 class Quick(harness.Scenario):
     """Without a database."""
 

@@ -275,7 +275,8 @@ Test(core, a_lost_store_that_cannot_be_retired_is_followed_by_silence, .init = c
         cr_expect(core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms)));
         cr_expect_not(
             core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms + 2 * CORE_HEARTBEAT_MS)));
-        cr_expect_eq(core_look("main", 5).reason, PINROUTE_FLOOR);
+        cr_expect_eq(core_look("main", 5).heartbeat_ms, 0, "a daemon that finds it like this waits, too");
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_STORE_UNAVAILABLE);
         unlink_it();
         core_step(NULL, 0, CORE_HEARTBEAT_MS); /* another loss, of a store that can be retired */
         cr_expect_eq(core.stats.stores_replaced, 2);
@@ -283,6 +284,7 @@ Test(core, a_lost_store_that_cannot_be_retired_is_followed_by_silence, .init = c
                   "the first one is trusted as long as before");
         core_now = core.silent_until;
         cr_expect_eq(core_record(5, 60000).status, PINROUTE_OK);
+        cr_expect_eq(core_look("main", 6).reason, PINROUTE_FLOOR);
 }
 
 Test(core, a_store_that_cannot_be_written_gets_a_successor_and_is_retired_through_the_file, .init = core_up)
