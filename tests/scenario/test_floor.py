@@ -147,7 +147,8 @@ class Floor(harness.Scenario):
         eventually(lambda: self.reader.read("main", "never wrote").reason == "BALANCED", within=seconds * 4)
         began = time.monotonic()
         self.stall()
-        while self.reader.read("main", "never wrote").reason != "BALANCED":
+        while (said := self.reader.read("main", "never wrote")).reason != "BALANCED":
+            self.assertEqual((said.node, said.reason), ("default", "FLOOR"))
             self.assertEqual(self.reader.read("main").reason, "BALANCED")
             self.assertLess(time.monotonic() - began, seconds + 0.3 + bound(0.5))
         took = time.monotonic() - began
