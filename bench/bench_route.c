@@ -12,6 +12,7 @@
 #include "client/clock.h"
 #include "client/pinroute.h"
 #include "daemon/store.h"
+#include "proto/boot.h"
 
 #define PINS    100000
 #define ROUNDS  7
@@ -73,20 +74,6 @@ static void commit(void)
         CHECK(store_put_header(store, &header) == STORE_OK && store_commit(store) == STORE_OK);
 }
 
-static void read_boot_id(uint8_t ret[16])
-{
-        unsigned byte;
-        char text[40] = "", *at = text;
-        FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
-        CHECK(f && fgets(text, sizeof text, f));
-        fclose(f);
-        for (unsigned i = 0; i < 16; i++, at += 2) {
-                at += *at == '-';
-                CHECK(sscanf(at, "%2x", &byte) == 1);
-                ret[i] = (uint8_t)byte;
-        }
-}
-
 static void open_store(void)
 {
         static struct pnr_cluster main_cluster = {
@@ -100,7 +87,7 @@ static void open_store(void)
             .node = {{.name = "default"}, {.name = "shadow-1"}, {.name = "shadow-2"}}};
         struct store_want want = {.dir = dir, .max_pins = 2 * PINS, .group = (gid_t)-1, .fresh = true};
         struct store_found found;
-        read_boot_id(want.boot_id);
+        CHECK(pnr_boot_id(want.boot_id));
         CHECK(store_open(&store, &want, &found) == STORE_OK);
         memcpy(header.boot_id, want.boot_id, sizeof header.boot_id);
         memcpy(header.seed, store_seed(store), sizeof header.seed);

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "proto/boot.h"
+
 #define TRIES 8
 
 static bool header_of(const struct view *v, const struct walk_snap *s, struct pnr_header *ret)
@@ -139,35 +141,11 @@ struct view_pulse view_pulse(const struct view *v)
         return (struct view_pulse){0};
 }
 
-/* The boot id's text as bytes; false: no /proc, or not that text. */
-static bool boot_id(uint8_t ret[16])
-{
-        char text[37] = "";
-        int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-        if (fd >= 0)
-                close(fd);
-        if (n != sizeof text - 1)
-                return false;
-        const char *at = text;
-        for (int i = 0; i < 16; i++, at += 2) {
-                char two[3] = {0};
-                char *end;
-                if (*at == '-')
-                        at++;
-                memcpy(two, at, 2);
-                ret[i] = (uint8_t)strtoul(two, &end, 16);
-                if (end != two + 2)
-                        return false;
-        }
-        return true;
-}
-
 /* A live store, of this boot, written into this very file? */
 static bool is_ours(const struct view *v)
 {
         uint8_t boot[16];
-        if (!walk_valid(&v->walk) || !boot_id(boot))
+        if (!walk_valid(&v->walk) || !pnr_boot_id(boot))
                 return false;
         for (int tries = 0; tries < TRIES; tries++) {
                 struct walk_snap s;

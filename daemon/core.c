@@ -2,40 +2,19 @@
  * The only caller of the store's writing functions. */
 #include "daemon/core.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "client/pinroute.h"
 #include "daemon/clock.h"
 #include "daemon/log.h"
+#include "proto/boot.h"
 
 #define SWEEP_PAGES 64 /* per heartbeat: a table of 1,000,000 pins is gone through in about half a minute */
 
 /* ---- setting up ---- */
-
-static void read_boot_id(uint8_t ret[16])
-{
-        char text[40] = "";
-        int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-        if (fd >= 0)
-                close(fd);
-        memset(ret, 0, 16);
-        unsigned digits = 0;
-        for (ssize_t i = 0; i < n && digits < 32; i++) {
-                int d = text[i] >= '0' && text[i] <= '9'   ? text[i] - '0'
-                        : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10
-                                                           : -1;
-                if (d < 0)
-                        continue;
-                ret[digits / 2] = (uint8_t)(ret[digits / 2] << 4 | d);
-                digits++;
-        }
-}
 
 static uint64_t random_epoch(void)
 {
@@ -180,7 +159,10 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
         core->epoch = random_epoch();
         core->started = core->last_turn = core->heartbeat_due = now;
         core->suspended_ms = clock_suspended_ms();
-        read_boot_id(core->boot_id);
+        if (!pnr_boot_id(core->boot_id)) {
+                log_error("no boot id in /proc/sys/kernel/random: mount /proc");
+                return false;
+        }
         struct store_found found;
         if (open_store(core, false, true, &found, now) != STORE_OK) {
                 log_error("store in %s: %s", conf->dir, store_error());

@@ -164,7 +164,7 @@ static void open_as_writer(struct writer *w, bool must_reuse)
                                   .stale_after_ms = 1000,
                                   .stale_limit_ms = 60000};
         struct store_found found;
-        live_boot_id(want.boot_id);
+        LIVE_MUST(pnr_boot_id(want.boot_id));
         memset(w, 0, sizeof *w);
         LIVE_MUST(store_open(&w->store, &want, &found) == STORE_OK);
         if (must_reuse && !found.reused) {
@@ -186,7 +186,7 @@ static void first_store(void)
                                           .n_clusters = 1,
                                           .stale_after_ms = 1000,
                                           .stale_limit_ms = 60000};
-        live_boot_id(live.header.boot_id);
+        LIVE_MUST(pnr_boot_id(live.header.boot_id));
         live.cluster[0] = (struct pnr_cluster){.name = "main", .primary = PNR_NO_NODE};
         open_as_writer(&w, false);
         w.generation = 1;

@@ -12,6 +12,7 @@
 
 #include "client/clock.h"
 #include "daemon/store.h"
+#include "proto/boot.h"
 
 #define LIVE_MUST(what)                                                                                      \
         do {                                                                                                 \
@@ -31,18 +32,6 @@ struct live {
 };
 
 static inline int64_t live_now(void) { return clock_ns() / CLOCK_NS_PER_MS; }
-
-static inline void live_boot_id(uint8_t ret[16])
-{
-        unsigned b[16];
-        FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
-        LIVE_MUST(f && fscanf(f, "%2x%2x%2x%2x-%2x%2x-%2x%2x-%2x%2x-%2x%2x%2x%2x%2x%2x", b, b + 1, b + 2,
-                              b + 3, b + 4, b + 5, b + 6, b + 7, b + 8, b + 9, b + 10, b + 11, b + 12, b + 13,
-                              b + 14, b + 15) == 16);
-        fclose(f);
-        for (int i = 0; i < 16; i++)
-                ret[i] = (uint8_t)b[i];
-}
 
 static inline void live_put(struct live *l)
 {
@@ -79,7 +68,7 @@ static inline void live_open(struct live *l)
                                   .stale_limit_ms = 60000,
                                   .fresh = true};
         struct store_found found;
-        live_boot_id(want.boot_id);
+        LIVE_MUST(pnr_boot_id(want.boot_id));
         LIVE_MUST(store_open(&l->store, &want, &found) == STORE_OK);
         free(found.cluster);
         l->header.file_ino = store_ino(l->store);
@@ -98,7 +87,7 @@ static inline void live_init(struct live *l)
                                       .stale_limit_ms = 60000}};
         strcpy(l->dir, "/dev/shm/pnr-stub-XXXXXX");
         LIVE_MUST(mkdtemp(l->dir));
-        live_boot_id(l->header.boot_id);
+        LIVE_MUST(pnr_boot_id(l->header.boot_id));
         struct pnr_cluster *c = l->cluster;
         c[0] =
             (struct pnr_cluster){.name = "main",
