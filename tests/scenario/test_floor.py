@@ -1,5 +1,6 @@
 """test_floor.py -- pins may be owed that nobody remembers: after a start, a stall, a lost store.
 Then every key counts as pinned, written or not, until replicas have caught up."""
+# ctest: parallel
 import os
 import time
 import unittest

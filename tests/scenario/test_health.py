@@ -190,7 +190,7 @@ class Fleet(Story):
             self.names.mode = mode
             began = time.monotonic()
             outsiders = self.never.keys()
-            self.observe(mode, lambda s, now: now > began + size(15, 3), within=60, unharmed={"default", *self.good})
+            self.observe(mode, lambda s, now: now > began + size(15, 2), within=60, unharmed={"default", *self.good})
             seen = self.nodes(self.system)
             self.assertEqual({seen[n]["state"] for n in outsiders}, {"DOWN"})
             self.assertTrue(all(re.search(why, seen[n]["why"]) for n in ("name", "resolver")), seen)
@@ -257,7 +257,7 @@ class Fleet(Story):
         self.assertRegex(down["shadow-1"]["why"], "refused|closed the connection|terminat")
         self.assertRegex(down["shadow-2"]["why"], "no answer within")
         self.assertRegex(down["shadow-3"]["why"], "lag [0-9]+ ms, limit 1000 ms")
-        self.observe("down", lambda s, now: now > began["shadow-1"] + size(20, 4), within=60, unharmed={"default", "shadow-4"})
+        self.observe("down", lambda s, now: now > began["shadow-1"] + size(20, 2.5), within=60, unharmed={"default", "shadow-4"})
         self.assert_rhythm("faults", began["shadow-1"])
 
         down = self.nodes(self.system)

@@ -1,5 +1,6 @@
 """test_positions.py -- what a WAL position is worth: after a crash, a promotion, a WAL switch, a dead primary.
 Each time a replica could be taken for one that has a write, and it lacks it."""
+# ctest: parallel
 import os
 import signal
 import socket
@@ -97,7 +98,7 @@ class Crash(Story):
     def test_how_soon_a_crashed_replica_is_back(self):
         for fsync in ("on", "off"):
             self.fsync(fsync)
-            took = sorted(self.until_back() * 1000 for _ in range(size(20, 5)))
+            took = sorted(self.until_back() * 1000 for _ in range(size(20, 3)))
             print(f"fsync = {fsync}: a crashed replica took connections again after {took[0]:.0f} ms at best, "
                   f"{took[len(took) // 2]:.0f} ms as a rule ({len(took)} tries)", flush=True)
 
@@ -116,7 +117,7 @@ class Crash(Story):
         eventually(lambda: self.reader.read("main", "k").reason == "CAUGHT_UP", within=10)
         return victim
 
-    def watch(self, crashed, seconds=0.6):
+    def watch(self, crashed, seconds=0.5):
         """Reads as an application would, connecting anew; the stale ones, and when the replica was last trusted."""
         stale, trusted = [], 0
         while time.monotonic() < crashed + seconds:
@@ -137,7 +138,7 @@ class Crash(Story):
         self.system = self.daemon(self.pg, cluster_options=options)
         self.reader = self.worker(self.system)
         stale, trusted, older = [], [], 0
-        for _ in range(size(20, 3)):
+        for _ in range(size(20, 2)):
             victim = self.older_soon()
             meanwhile()
             missed, last, lacks = self.watch(kill_one_process_of(victim))
@@ -214,7 +215,7 @@ class Promotion(Story):
     def ahead(self, system, worker):
         theirs = self.pg.sql(2, "select pg_last_wal_replay_lsn()")
         self.assertEqual(self.pg.sql(1, f"select pg_current_wal_insert_lsn() < '{theirs}'"), "t", "it is not ahead")
-        print(f"ahead of the promoted one: {self.nothing_from_shadow_2(worker, system, size(20, 2))}", flush=True)
+        print(f"ahead of the promoted one: {self.nothing_from_shadow_2(worker, system, size(20, 1.5))}", flush=True)
         self.pg.follow(2, 1)
         self.nothing_from_shadow_2(worker, system, size(20, 1))
         self.assertRegex(self.node(system, "shadow-2")["why"], "timeline|lag unknown")
@@ -314,7 +315,7 @@ class Quiet(Story):
             took.append(self.until_released(f"key {turn}"))
         print(f"after pg_switch_wal(): released by both replicas in {[round(t * 1000) for t in took]} ms", flush=True)
         lines = len(self.system.log)
-        end = time.monotonic() + size(20, 2)
+        end = time.monotonic() + size(20, 1.5)
         while time.monotonic() < end:
             self.assertEqual(self.schedule(self.system), {"shadow-1", "shadow-2"}, self.system.log)
             self.assertEqual([self.node(self.system, n)["lag_ms"] for n in ("shadow-1", "shadow-2")], [0, 0])
@@ -327,7 +328,7 @@ class Quiet(Story):
         self.until_released("before")
         self.pg.kill(0)
         eventually(lambda: self.node(self.system, "default")["state"] == "DOWN", within=10)
-        end = time.monotonic() + size(10, 2)
+        end = time.monotonic() + size(10, 1)
         while time.monotonic() < end:
             self.assertEqual(self.reader.read("main").reason, "BALANCED")
             self.assertEqual(self.schedule(self.system), {"shadow-1", "shadow-2"}, self.system.log)

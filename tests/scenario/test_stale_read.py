@@ -1,5 +1,6 @@
 """test_stale_read.py -- no read decided after a recorded write misses it: on real replicas whose delays keep changing.
 stale_read.c plays the application; each run prints its figures in one line."""
+# ctest: parallel
 import os
 import random
 import subprocess
