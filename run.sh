@@ -89,11 +89,12 @@ run_tests() {
 }
 
 # Criterion and the tests' stores want shared memory, and a bare chroot gives its users none: then /dev/shm is a
-# tmpfs that only this test run sees.
+# tmpfs that only this test run sees (in a chroot / is no mount whose propagation could be changed, but /dev is).
 with_shared_memory() {
         say "no /dev/shm to write to: this run gets one of its own"
         # shellcheck disable=SC2016
-        exec sudo unshare --mount --propagation private sh -c '
+        exec sudo unshare --mount --propagation unchanged sh -c '
+                { mount --make-rprivate / || mount --make-rprivate /dev; } 2>/dev/null
                 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm && uid=$1 gid=$2 && shift 2 &&
                 exec setpriv --reuid "$uid" --regid "$gid" --init-groups env "$@"
         ' sh "$(id -u)" "$(id -g)" HOME="$HOME" PATH="$PATH" ./run.sh test "$@"
