@@ -16,7 +16,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config
         libsodium-dev liblmdb-dev libpq-dev libevent-dev libjansson-dev)
 demo_packages=(python3 postgresql-15)
-test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format shellcheck)
+test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format shellcheck valgrind)
 
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }

@@ -1,6 +1,7 @@
 /* fork_matrix.c -- one handle over every way to fork, before and after its first use.
  * A child works at once with a turn and a connection of its own; the parent notices nothing; no foreign
- * descriptor is written to or closed.  Prints one line per case, and `N passed, N failed`. */
+ * descriptor is written to or closed.  Prints one line per case, and `N passed, N failed`.
+ * ctest: asan tsan */
 #include <errno.h>
 #include <pthread.h>
 #include <spawn.h>

@@ -1,5 +1,6 @@
 /* seccomp_read.c -- 10,000 decisions of each kind without a system call: the kernel kills who makes one.
- * The parent writes the store; a child opens it, goes under SECCOMP_MODE_STRICT, and decides. */
+ * The parent writes the store; a child opens it, goes under SECCOMP_MODE_STRICT, and decides.
+ * ctest: asan parallel */
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>

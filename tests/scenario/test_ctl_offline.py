@@ -1,4 +1,4 @@
-"""pinroutectl alone: its command line, its exit statuses, and what it makes of each answer.
+"""test_ctl_offline.py -- pinroutectl alone: its command line, its exit statuses, and what it makes of each answer.
 The daemon is a socket that answers with canned JSON; the store is absent."""
 import json
 import os

@@ -1,6 +1,7 @@
 /* tsan_stub.c -- threads and forks over one handle, while the store is rewritten and replaced and the daemon
  * misbehaves.  For TSan, ASan and valgrind; says `N passed, N failed`.
- *   tsan_stub [SECONDS]   4 by default */
+ *   tsan_stub [SECONDS]   4 by default
+ * ctest: asan tsan */
 #include <pthread.h>
 #include <stdbool.h>
 
