@@ -54,7 +54,8 @@ Test(log, a_person_at_a_terminal_sees_no_level)
 {
         int master, slave;
 
-        cr_assert_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+        if (openpty(&master, &slave, NULL, NULL, NULL) != 0)
+                cr_skip_test("no pseudo-terminals here: a bare chroot has none");
         become_stderr(slave);
         log_info("hello");
         cr_assert_str_eq(next(master), "prober: hello\r\n");
