@@ -147,7 +147,8 @@ class Fleet(Story):
         named = good.replace("host=127.0.0.1", "host={}.example")
         self.never = {
             "refusing": (f"host=127.0.0.1 port={self.nobody.port} user=u dbname=d", "refused"),
-            "unreachable": (f"host=127.0.0.1 port={self.full.port} user=u dbname=d", r"no answer within 250 ms \(connecting"),
+            "unreachable": (f"host=127.0.0.1 port={self.full.port} user=u dbname=d",
+                            r"no answer within 250 ms \(connecting"),
             "silent": (self.silent.conninfo(), r"no answer within 250 ms \(connecting"),
             "mute": (self.mute.conninfo(), r"no answer within 250 ms \(waiting"),
             "password": (self.pg.conninfo(4, user="locked") + " password=wrong", "password authentication failed"),
@@ -257,7 +258,8 @@ class Fleet(Story):
         self.assertRegex(down["shadow-1"]["why"], "refused|closed the connection|terminat")
         self.assertRegex(down["shadow-2"]["why"], "no answer within")
         self.assertRegex(down["shadow-3"]["why"], "lag [0-9]+ ms, limit 1000 ms")
-        self.observe("down", lambda s, now: now > began["shadow-1"] + size(20, 2.5), within=60, unharmed={"default", "shadow-4"})
+        self.observe("down", lambda s, now: now > began["shadow-1"] + size(20, 2.5), within=60,
+                     unharmed={"default", "shadow-4"})
         self.assert_rhythm("faults", began["shadow-1"])
 
         down = self.nodes(self.system)
@@ -292,7 +294,8 @@ class Service(Story):
     def test_it_starts_with_all_nodes_down_and_takes_them_as_they_come(self):
         for n in (2, 1, 0):
             self.pg.stop(n, "immediate")
-        self.addCleanup(lambda: [self.pg.start(n) for n in range(3) if self.pg.do("status").splitlines()[n].endswith("stopped")])
+        self.addCleanup(lambda: [self.pg.start(n) for n, line in enumerate(self.pg.do("status").splitlines())
+                                 if line.endswith("stopped")])
         self.start(until_balanced=False)
         eventually(lambda: set(self.states().values()) == {"DOWN"}, within=10)
         said = self.reader.read("main")
