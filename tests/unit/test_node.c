@@ -226,6 +226,18 @@ Test(node, while_the_primary_is_silent_what_a_replica_told_last_on_this_connecti
         cr_expect_eq(judge(f, by, 7000, LAG_UNKNOWN), NODE_WRONG);
 }
 
+Test(node, a_dead_primary_does_not_make_its_replicas_lag_any_further)
+{
+        struct node_facts f = good_facts(); /* has replayed the sample of 6000 ms, not that of 7000 */
+        struct node_standard by = standard();
+        by.primary_answers = false;
+        cr_expect_eq(judge(f, by, 99000, 1000), NODE_GOOD, "its reads without a key go on");
+        by.limit_ms = 999;
+        cr_expect_eq(judge(f, by, 99000, 1000), NODE_BAD, "but who lagged when it died lags");
+        f.position = (struct lsn){999};
+        cr_expect_eq(judge(f, by, 99000, LAG_UNKNOWN), NODE_BAD);
+}
+
 Test(node, a_primary_is_judged_by_recovery_alone)
 {
         struct node_facts f = {.known = true, .lag_ms = LAG_UNKNOWN};
