@@ -71,8 +71,10 @@ enum node_verdict node_judge_replica(struct node_facts *facts, const struct node
         if (!timeline)
                 return verdict(NODE_BAD, why, "lag unknown: %s",
                                facts->hint[0] ? facts->hint : "timeline unknown");
-        /* Of a primary that is gone nothing newer can be replayed: its replicas lag as they did when it went. */
-        struct mono as_of = by->primary_answers ? now : (struct mono){(int64_t)marks_newest(by->samples).mark};
+        /* Of a primary that is gone nothing newer can be replayed: its replicas lag as they did when it went.
+         */
+        struct mono as_of =
+            by->primary_answers ? now : (struct mono){(int64_t)marks_newest(by->samples).mark};
         facts->lag_ms = node_lag(by->samples, facts->position, as_of);
         if (facts->lag_ms == LAG_UNKNOWN)
                 return verdict(NODE_BAD, why,
