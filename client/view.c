@@ -21,7 +21,7 @@ static bool header_of(const struct view *v, const struct walk_snap *s, struct pn
                 return false;
         memcpy(ret, value.at, sizeof *ret);
         return ret->magic == PNR_MAGIC && (ret->layout == PNR_LAYOUT || ret->oldest_reader <= PNR_LAYOUT) &&
-               ret->state == PNR_LIVE;
+               (ret->state == PNR_LIVE || ret->state == PNR_RETIRED);
 }
 
 /* A 4 KB record, which always has a page of its own. */
@@ -76,11 +76,13 @@ static void pin_on(const struct pnr_pins *page, struct pnr_slot slot, struct nee
         }
 }
 
-static int64_t age_of(int64_t heartbeat_ms, struct mono now)
+/* A retired store is stale at once: it may lack pins, but its schedule is as good as it was a moment ago. */
+static int64_t age_of(const struct pnr_header *h, struct mono now)
 {
-        if (heartbeat_ms <= 0)
+        if (h->heartbeat_ms <= 0)
                 return INT64_MAX;
-        return now.ms >= heartbeat_ms ? now.ms - heartbeat_ms : heartbeat_ms - now.ms;
+        int64_t age_ms = now.ms >= h->heartbeat_ms ? now.ms - h->heartbeat_ms : h->heartbeat_ms - now.ms;
+        return h->state == PNR_RETIRED && age_ms < h->stale_after_ms ? h->stale_after_ms : age_ms;
 }
 
 int view_facts(const struct view *v, const char *name, const struct pnr_key *key, struct facts *f,
@@ -93,7 +95,7 @@ int view_facts(const struct view *v, const char *name, const struct pnr_key *key
                 return VIEW_UNUSABLE;
         at->epoch = h.epoch;
         at->heartbeat_ms = h.heartbeat_ms;
-        f->age_ms = age_of(h.heartbeat_ms, f->now);
+        f->age_ms = age_of(&h, f->now);
         f->stale_after_ms = h.stale_after_ms;
         f->stale_limit_ms = h.stale_limit_ms;
         f->keyed = key != NULL;
@@ -141,7 +143,7 @@ struct view_pulse view_pulse(const struct view *v)
         return (struct view_pulse){0};
 }
 
-/* A live store, of this boot, written into this very file? */
+/* A live store that is served, of this boot, written into this very file? */
 static bool is_ours(const struct view *v)
 {
         uint8_t boot[16];
@@ -152,7 +154,8 @@ static bool is_ours(const struct view *v)
                 struct pnr_header h;
                 bool usable = walk_snap(&v->walk, &s) && header_of(v, &s, &h);
                 if (usable && walk_holds(&v->walk, &s))
-                        return memcmp(h.boot_id, boot, sizeof boot) == 0 && h.file_ino == v->ino;
+                        return h.state == PNR_LIVE && h.heartbeat_ms > 0 && h.file_ino == v->ino &&
+                               memcmp(h.boot_id, boot, sizeof boot) == 0;
         }
         return false;
 }

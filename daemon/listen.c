@@ -70,7 +70,7 @@ static bool check_file_system(const struct listen_dir *d, int fd)
         return true;
 }
 
-static bool check_dir(const struct listen_dir *d, int fd)
+static bool is_ours(const struct listen_dir *d, int fd)
 {
         struct stat st;
         if (fstat(fd, &st))
@@ -80,6 +80,11 @@ static bool check_dir(const struct listen_dir *d, int fd)
                           d->path, st.st_uid, geteuid());
                 return false;
         }
+        return true;
+}
+
+static bool check_dir(const struct listen_dir *d, int fd)
+{
         if (d->group != (gid_t)-1 && fchown(fd, (uid_t)-1, d->group))
                 return fail(d, "", "chgrp");
         if (fchmod(fd, 0750))
@@ -112,6 +117,15 @@ static bool take_lock(struct listen_dir *d, int dirfd)
         return true;
 }
 
+bool listen_holds_dir(const struct listen_dir *d)
+{
+        char path[sizeof(struct sockaddr_un)];
+        struct stat ours, there;
+        snprintf(path, sizeof path, "%s/%s", d->path, LOCK_FILE);
+        return !fstat(d->lock, &ours) && !lstat(path, &there) && ours.st_dev == there.st_dev &&
+               ours.st_ino == there.st_ino;
+}
+
 bool listen_open_dir(struct listen_dir *d)
 {
         d->lock = -1;
@@ -120,7 +134,7 @@ bool listen_open_dir(struct listen_dir *d)
         int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return fail(d, "", "open (a directory, not a symbolic link)");
-        bool ok = check_dir(d, fd) && take_lock(d, fd);
+        bool ok = is_ours(d, fd) && take_lock(d, fd) && check_dir(d, fd);
         close(fd);
         return ok;
 }
@@ -160,11 +174,12 @@ int listen_operators(const struct listen_dir *d)
 
 void listen_close_dir(struct listen_dir *d)
 {
+        static const char *const names[] = {WORKER_SOCKET, OPERATOR_SOCKET};
         char path[sizeof(struct sockaddr_un)];
-        snprintf(path, sizeof path, "%s/%s", d->path, WORKER_SOCKET);
-        unlink(path);
-        snprintf(path, sizeof path, "%s/%s", d->path, OPERATOR_SOCKET);
-        unlink(path);
+        for (unsigned i = 0; i < sizeof names / sizeof *names && listen_holds_dir(d); i++) {
+                snprintf(path, sizeof path, "%s/%s", d->path, names[i]);
+                unlink(path);
+        }
         if (d->lock >= 0)
                 close(d->lock);
         d->lock = -1;

@@ -216,10 +216,24 @@ static void mind_silence(struct mono now)
         notify("READY=1");
 }
 
-static void loop(void)
+/* Without the lock in its place another daemon may write this store: two writers would break every promise.
+ */
+static bool lost_dir(void)
+{
+        if (listen_holds_dir(&d.dir))
+                return false;
+        log_error("%s: pinrouted.lock was taken away, another daemon may serve here by now: ending",
+                  d.conf->dir);
+        return true;
+}
+
+/* Returns the exit status. */
+static int loop(void)
 {
         while (!d.stop) {
                 struct mono now = clock_mono();
+                if (lost_dir())
+                        return 1;
                 child_turn(&d.child, now);
                 core_turn(&d.core, d.conns.item, d.conns.n_batch, ask, NULL, now);
                 conns_reply(&d.conns);
@@ -228,6 +242,7 @@ static void loop(void)
                 arm_tick(now);
                 event_base_loop(d.base, EVLOOP_ONCE);
         }
+        return 0;
 }
 
 static void tear_down(void)
@@ -291,9 +306,9 @@ static int serve(const char *path)
                             "the numbers");
         if (!set_up())
                 return 1;
-        loop();
+        int status = loop();
         tear_down();
-        return 0;
+        return status;
 }
 
 int main(int argc, char **argv)

@@ -513,19 +513,19 @@ static int reuse(struct store *s, const struct store_want *want, const struct su
 }
 
 /* Was there another file before this one, which stubs may still map and trust?  A copy has been put in the
- * place of its original; where a lock file was left alone, what belonged to it has been taken away; and the
- * maker of a store without a heartbeat may have died while it waited for stubs to drop the one before. */
-static bool supplants(const struct survey *old, int dir_fd)
+ * place of its original; an empty directory may have been emptied a moment ago, as systemd does with a
+ * RuntimeDirectory; and the maker of a store without a heartbeat may have died while it waited for stubs to
+ * drop the one before. */
+static bool supplants(const struct survey *old)
 {
-        return old->copied || (old->whole && !old->retired && old->header.heartbeat_ms == 0) ||
-               (old->absent && faccessat(dir_fd, LOCK, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+        return old->copied || (old->whole && !old->retired && old->header.heartbeat_ms == 0) || old->absent;
 }
 
 static int open_any(struct store *s, const struct store_want *want, struct store_found *found)
 {
         struct survey old;
         survey_file(&old, s->dir_fd, DATA, want->boot_id, found);
-        bool supplanted = supplants(&old, s->dir_fd);
+        bool supplanted = supplants(&old);
         if (!survey_reusable(&old, store_map_size(want->max_pins)))
                 memcpy(found->why_new, old.why, sizeof found->why_new);
         else if (want->fresh)

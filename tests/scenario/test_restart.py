@@ -95,6 +95,12 @@ DISTURBANCES = {"deleted": deleted, "a truncated copy in its place": truncated_c
                 "a copy in its place": copy}
 
 
+def emptied(daemon):
+    """As a service manager does with a runtime directory between stop and start."""
+    for name in ("data.mdb", "lock.mdb", "pinrouted.lock", "pinrouted.sock", "ctl.sock"):
+        os.unlink(os.path.join(daemon.dir, name))
+
+
 class Restart(harness.Scenario):
     @classmethod
     def setUpClass(cls):
@@ -146,7 +152,7 @@ class Restart(harness.Scenario):
 
     def test_a_store_that_is_lost_while_the_daemon_is_away_costs_no_pinned_key(self):
         daemon, load = self.serve()
-        for what, disturb in DISTURBANCES.items():
+        for what, disturb in {**DISTURBANCES, "is gone with everything beside it": emptied}.items():
             with self.subTest(what):
                 load.shows_replicas()
                 before = load.counts()
@@ -157,7 +163,6 @@ class Restart(harness.Scenario):
                 load.shows_replicas()
                 self.spared(load, before, what)
                 print(f"restart: killed, the store {what}: exec to READY {took * 1000:.0f} ms")
-
 
     def test_a_daemon_that_dies_before_it_serves_owes_its_wait_to_the_next_one(self):
         """The second daemon makes a new store and is killed at once: the first one's may still be trusted."""
@@ -222,6 +227,16 @@ class Quick(harness.Scenario):
         self.assertEqual(worker.read("main", "k").reason, "PINNED")
         status = daemon.ask("status")
         self.assertEqual((status["epoch"], status["pins"]), (epoch, 2))
+
+    def test_a_daemon_whose_lock_is_taken_away_ends_before_another_writes_beside_it(self):
+        first = self.daemon({"main": NO_NODES})
+        sockets = [os.path.join(first.dir, name) for name in ("pinrouted.sock", "ctl.sock")]
+        os.unlink(os.path.join(first.dir, "pinrouted.lock"))
+        self.assertEqual(first.process.wait(10), 1)
+        first.wait_log("pinrouted.lock was taken away")
+        self.assertTrue(all(map(os.path.exists, sockets)), "they may be another daemon's")
+        first.start()
+        self.assertEqual(self.worker(first).record("main", "k", 60).status, "OK")
 
     def test_workers_that_were_there_first_find_the_daemon(self):
         daemon = self.daemon({"main": NO_NODES}, start=False)

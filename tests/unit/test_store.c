@@ -50,7 +50,8 @@ Test(store, a_new_store_has_its_size_its_modes_and_no_heartbeat)
         want.group = geteuid() == 0 ? 12345 : getegid();
         struct store_found found;
         struct store *s = open_store(&want, &found);
-        cr_assert(!found.reused && found.old_retired && !strcmp(found.why_new, "no file"));
+        cr_assert(!found.reused && !found.old_retired && !strcmp(found.why_new, "no file"),
+                  "an empty directory may have held a store a moment ago");
         cr_assert(found.n_clusters == 0 && found.max_generation == 0);
         struct stat st = stat_of("data.mdb");
         cr_assert_eq(st.st_mode & 07777, 0640);
@@ -160,7 +161,7 @@ Test(store, a_file_that_cannot_be_trusted_is_replaced_and_the_reason_named)
         expect_new(&want, "no file", false);
         unlink(in_dir("data.mdb"));
         unlink(in_dir("lock.mdb"));
-        expect_new(&want, "no file", true);
+        expect_new(&want, "no file", false);
 
         copy_file(in_dir("data.mdb"), in_dir("copy"), 100000);
         rename(in_dir("copy"), in_dir("data.mdb"));
@@ -198,7 +199,7 @@ Test(store, leftovers_of_a_crash_while_a_store_was_made_are_removed)
         cr_assert_eq(mkdir(in_dir("new"), 0700), 0);
         copy_file("/etc/passwd", in_dir("new/data.mdb"), SIZE_MAX);
         copy_file("/etc/passwd", in_dir("new/lock.mdb"), SIZE_MAX);
-        expect_new(&want, "no file", true);
+        expect_new(&want, "no file", false);
         unlink(in_dir("data.mdb"));
         copy_file("/etc/passwd", in_dir("new"), SIZE_MAX);
         expect_new(&want, "no file", false);
