@@ -75,6 +75,7 @@ void owed_put(struct owed *o, unsigned cluster, struct pnr_key key, int64_t unti
                 owed_put_all(o, end_ms);
                 return;
         }
+        atomic_fetch_add_explicit(&one->puts, 1, memory_order_acq_rel);
         raise(&one->hold_ms, hold_ms);
         raise(&one->until_ms, until_ms);
         raise(&o->latest_ms, end_ms);
@@ -84,6 +85,7 @@ bool owed_get(const struct owed *o, unsigned i, struct mono now, struct owed_deb
 {
         const struct owed_one *one = &o->one[i];
         *ret = (struct owed_debt){
+            .puts = LOAD(&one->puts), /* first: a put in between must not be taken for paid */
             .cluster = LOAD(&one->cluster),
             .key = {{LOAD(&one->key[0]), LOAD(&one->key[1])}},
             .until_ms = LOAD(&one->until_ms),
@@ -95,8 +97,7 @@ bool owed_get(const struct owed *o, unsigned i, struct mono now, struct owed_deb
 void owed_drop(struct owed *o, unsigned i, const struct owed_debt *paid)
 {
         struct owed_one *one = &o->one[i];
-        if (!is_for(one, paid->cluster, paid->key) || LOAD(&one->until_ms) != paid->until_ms ||
-            LOAD(&one->hold_ms) != paid->hold_ms)
+        if (LOAD(&one->puts) != paid->puts)
                 return;
         STORE(&one->until_ms, 0);
         STORE(&one->hold_ms, 0);

@@ -19,6 +19,7 @@ struct owed_one {
         _Atomic uint32_t cluster; /* the handle's number */
         _Atomic int64_t until_ms; /* of a RECORD */
         _Atomic int64_t hold_ms;  /* of a HOLD */
+        _Atomic uint64_t puts;    /* how often owed_put() has been here */
 };
 
 /* In ordinary memory: a child owes what its parent owed. */
@@ -44,10 +45,12 @@ struct owed_debt {
         unsigned cluster;
         struct pnr_key key;
         int64_t until_ms, hold_ms;
+        uint64_t puts;
 };
 bool owed_get(const struct owed *o, unsigned i, struct mono now, struct owed_debt *ret);
 
-/* Paid: frees place i if it still says what was paid. */
+/* Paid: frees place i if nothing was put there since.  A write that failed later, even with an earlier end,
+ * was not in what was paid. */
 void owed_drop(struct owed *o, unsigned i, const struct owed_debt *paid);
 
 #endif

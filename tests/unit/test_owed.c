@@ -51,6 +51,33 @@ Test(owed, a_paid_debt_is_dropped_unless_it_has_grown_meanwhile)
         expect_need(0, 1, now, 0);
 }
 
+Test(owed, a_paid_debt_stays_if_the_key_wrote_again_even_with_an_earlier_or_the_same_end)
+{
+        static const int64_t end_ms[] = {1200, 1500};
+        for (unsigned i = 0; i < 2; i++) {
+                struct owed_debt d;
+                owed_put(&owed, 0, key_of(1), 1500, 0, now);
+                cr_expect(owed_get(&owed, 0, now, &d));
+                owed_put(&owed, 0, key_of(1), end_ms[i], 0, now);
+                owed_drop(&owed, 0, &d);
+                expect_need(0, 1, now, 1500);
+                cr_expect(owed_get(&owed, 0, now, &d));
+                owed_drop(&owed, 0, &d);
+                expect_need(0, 1, now, 0);
+        }
+}
+
+Test(owed, a_paid_debt_does_not_free_a_place_that_another_key_has_taken)
+{
+        struct owed_debt d;
+        struct mono late = {1500};
+        owed_put(&owed, 0, key_of(1), 1500, 0, now);
+        cr_expect(owed_get(&owed, 0, now, &d));
+        owed_put(&owed, 0, key_of(2), 1900, 0, late);
+        owed_drop(&owed, 0, &d);
+        expect_need(0, 2, late, 1900);
+}
+
 Test(owed, a_full_table_pins_every_key_and_expired_places_are_used_again)
 {
         for (uint64_t i = 0; i < OWED_MAX; i++)
