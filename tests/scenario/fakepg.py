@@ -119,6 +119,12 @@ class Connection:
         self.client.sendall(b"N")
         self.good()
 
+    def gss(self):
+        """Asks for Kerberos."""
+        self.startup()
+        self.client.sendall(message(b"R", struct.pack("!I", 7)))
+        self.drain()
+
     def silent(self):
         self.drain()
 

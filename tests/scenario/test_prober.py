@@ -497,6 +497,17 @@ class OnNoServer(Story):
             rows = [line.split() for line in f][1:]
         return not any(row[2].endswith(f":{port:04X}") and row[3] in ("01", "08") for row in rows)
 
+    def test_a_server_that_asks_for_kerberos_is_refused_before_a_name_is_resolved(self):
+        """The GSS library would ask the system's resolver for db.example.test and wait for it."""
+        p = self.prober()
+        p.set(0, self.fake("gss").conninfo().replace("host=127.0.0.1", "host=db.example.test hostaddr=127.0.0.1"))
+        p.set(1, self.fake("good").conninfo())
+        for _ in range(3):
+            kerberos = p.order(0)
+            self.assertTimely(p.check(1), 0)
+            self.assertFailed(p.result(kerberos), "^GSSAPI (name import error: .*not available|authentication not supported)")
+            self.assertTimely(p.result(kerberos), 0)
+
     def test_a_second_socket_within_one_log_in_is_followed(self):
         p = self.prober()
         server = self.fake("wants_tls")
