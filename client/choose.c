@@ -67,7 +67,9 @@ struct choice choose(const struct facts *f)
         uint32_t nodes = c->n_schedule ? c->scheduled & nodes_of(c) : 0;
         if (f->keyed) {
                 struct need need = {0};
-                struct need floor = {.generation = c->floor_generation, .until_ms = c->floor_until_ms};
+                struct need floor = {.generation = c->floor_generation,
+                                     .until_ms = c->floor_until_ms,
+                                     .hold_ms = c->floor_hold_ms};
                 bool pinned = add(&need, &f->pin, f->now);
                 bool failed = add(&need, &f->local, f->now);
                 bool floored = add(&need, &floor, f->now);

@@ -90,9 +90,10 @@ static const struct need *pin_of(const struct ctl_why *w)
 
 static bool floor_of(const struct ctl_why *w, struct need *ret)
 {
-        *ret =
-            (struct need){.generation = w->cluster.floor_generation, .until_ms = w->cluster.floor_until_ms};
-        return w->facts.now.ms < ret->until_ms;
+        *ret = (struct need){.generation = w->cluster.floor_generation,
+                             .until_ms = w->cluster.floor_until_ms,
+                             .hold_ms = w->cluster.floor_hold_ms};
+        return w->facts.now.ms < ret->until_ms || w->facts.now.ms < ret->hold_ms;
 }
 
 /* The generation that a replica must have reached; 0: any will do. */

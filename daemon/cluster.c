@@ -120,13 +120,15 @@ void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned n
 }
 
 void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const uint8_t admin[PNR_NODES_MAX],
-                      struct mono live_until, struct mono now)
+                      struct mono live_until, struct mono hold_until, struct mono now)
 {
         fence_remember(&c->fence, found->open_generation);
         fence_remember(&c->fence, found->floor_generation);
         c->floor_generation = found->floor_generation;
         c->floor_until = (struct mono){found->floor_until_ms};
+        c->floor_hold = (struct mono){found->floor_hold_ms};
         c->live_until = mono_later(live_until, c->floor_until);
+        c->hold_until = mono_later(hold_until, c->floor_hold);
         for (unsigned i = 0; i < found->n_nodes && i < PNR_NODES_MAX; i++) {
                 unsigned slot = cluster_find_node(c, found->node[i].name);
                 if (slot == PNR_NO_NODE)
@@ -577,6 +579,15 @@ void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const c
         c->dirty = true;
 }
 
+void cluster_hold(struct cluster *c, struct mono until) { c->hold_until = mono_later(c->hold_until, until); }
+
+void cluster_hold_floor(struct cluster *c, struct mono until)
+{
+        cluster_hold(c, until);
+        c->floor_hold = mono_later(c->floor_hold, until);
+        c->dirty = true;
+}
+
 void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
 {
         FOR_EACH_NODE (c, n) {
@@ -616,6 +627,7 @@ void cluster_publish(struct cluster *c, struct pnr_cluster *ret)
         ret->floor_generation = c->floor_generation;
         ret->floor_until_ms = c->floor_until.ms;
         ret->flags = (c->removed ? PNR_CLUSTER_REMOVED : 0) |
+        ret->floor_hold_ms = c->floor_hold.ms;
                      (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0);
         ret->trust_ms = (uint32_t)c->conf.caught_up_trust_ms;
         ret->pin_ms = (uint32_t)c->conf.pin_seconds_ms;

@@ -42,8 +42,9 @@ struct cluster {
         struct fence fence;
         struct mono fenced_at;  /* when the primary was last asked for a fence */
         struct mono live_until; /* no pin or floor lives beyond this */
+        struct mono hold_until; /* no pin or floor is held beyond this */
         uint64_t floor_generation;
-        struct mono floor_until;
+        struct mono floor_until, floor_hold;
         char floor_why[NODE_WHY_MAX];
         uint8_t schedule[PNR_SCHEDULE_MAX];
         unsigned n_schedule;
@@ -56,7 +57,7 @@ void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned n
 
 /* What an earlier daemon left in the store: generations, floor, primary, an operator's drains. */
 void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const uint8_t admin[PNR_NODES_MAX],
-                      struct mono live_until, struct mono now);
+                      struct mono live_until, struct mono hold_until, struct mono now);
 
 /* A moment ago an earlier daemon had these nodes in its schedule: they stay there until their checks fail. */
 void cluster_resume(struct cluster *c, const struct pnr_cluster *found, struct mono now);
@@ -79,8 +80,14 @@ void cluster_lost_prober(struct cluster *c, struct mono now);
 /* A pin of `ms` is being recorded now: returns the generation that it carries. */
 uint64_t cluster_pin(struct cluster *c, struct mono now, int64_t ms);
 
+/* The pin that is being recorded is held until then. */
+void cluster_hold(struct cluster *c, struct mono until);
+
 /* Pins may be missing: for `ms` from now all keys count as pinned, until replicas have caught up. */
 void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const char *why);
+
+/* A hold may be missing: until then nothing but the primary satisfies any key.  Raise the floor as well. */
+void cluster_hold_floor(struct cluster *c, struct mono until);
 
 /* The daemon was not there for a while (start, stall): nothing that it knew about replicas holds any more. */
 void cluster_stood_still(struct cluster *c, struct mono now, const char *why);

@@ -68,12 +68,16 @@ static void configure_cluster(struct core *core, const struct cluster_conf *conf
         }
         uint64_t earlier = c->fence.open;
         struct mono live_until = c->live_until, floor_until = c->floor_until;
+        struct mono hold_until = c->hold_until, floor_hold = c->floor_hold;
         cluster_init(c, conf, c->number, now);
         fence_remember(&c->fence, earlier);
         fence_open_next(&c->fence);
         c->live_until = live_until;
+        c->hold_until = hold_until;
         if (!mono_reached(now, floor_until))
                 cluster_raise_floor(c, now, mono_since(floor_until, now), "owed since before it was removed");
+        if (!mono_reached(now, floor_hold))
+                cluster_hold_floor(c, floor_hold);
 }
 
 void core_configure(struct core *core, const struct conf *conf, struct mono now)
@@ -100,17 +104,19 @@ static void take_over(struct core *core, const struct conf *conf, const struct s
                 memcpy(c->conf.name, found->cluster[i].name, sizeof c->conf.name);
                 fence_init(&c->fence, found->max_generation);
                 c->live_until = found->live_until[i];
+                c->hold_until = found->hold_until[i];
         }
         core_configure(core, conf, now);
         bool just_now = mono_since(now, found->heartbeat) < conf->stale_limit_ms;
         for (unsigned i = 0; i < found->n_clusters && i < PNR_CLUSTERS_MAX; i++)
                 if (!core->cluster[i]->removed) {
                         cluster_remember(core->cluster[i], &found->cluster[i], found->admin[i],
-                                         found->live_until[i], now);
+                                         found->live_until[i], found->hold_until[i], now);
                         if (just_now)
                                 cluster_resume(core->cluster[i], &found->cluster[i], now);
                 } else { /* a reload may bring it back: it then owes what it owes now */
                         core->cluster[i]->floor_until.ms = found->cluster[i].floor_until_ms;
+                        core->cluster[i]->floor_hold.ms = found->cluster[i].floor_hold_ms;
                         core->cluster[i]->conf.max_pin_seconds_ms = found->cluster[i].max_pin_ms;
                 }
         for (unsigned i = 0; i < core->n_clusters; i++)
@@ -152,6 +158,14 @@ static void all_stood_still(struct core *core, const char *why, struct mono now)
 }
 
 bool core_init(struct core *core, const struct conf *conf, gid_t group, struct mono now)
+/* Holds went with the pins that are lost: each cluster's latest takes the place of all. */
+static void hold_floors(struct core *core, struct mono now)
+{
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                if (!mono_reached(now, core->cluster[i]->hold_until))
+                        cluster_hold_floor(core->cluster[i], core->cluster[i]->hold_until);
+}
+
 {
         memset(core, 0, sizeof *core);
         core->conf = conf;
@@ -175,6 +189,8 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
         core->cursor = found.cursor;
         take_over(core, conf, &found, now);
         all_stood_still(core, found.reused ? "daemon started" : "daemon started with an empty store", now);
+        if (!found.reused)
+                hold_floors(core, now);
         free(found.cluster);
         core_turn(core, NULL, 0, NULL, NULL, now);
         return core->store != NULL;
@@ -211,9 +227,13 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
         };
         it->reply.generation = add.generation;
         if (!as_floor)
+        if (hold)
+                cluster_hold(c, until);
                 return store_merge_pin(core->store, slot, &add, now, NULL);
         cluster_raise_floor(c, now, ms, "the pin table is full");
         it->reply.generation = 0;
+        if (hold)
+                cluster_hold_floor(c, until);
         return STORE_OK;
 }
 
@@ -343,6 +363,7 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
         core->stats.stores_replaced++;
         core->endpoints_dirty = core->admin_dirty = true;
         all_stood_still(core, "store lost", now);
+        hold_floors(core, now);
         return true;
 }
 

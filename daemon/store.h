@@ -51,6 +51,7 @@ struct store_found {
         struct pnr_cluster *cluster;                    /* free() */
         uint8_t admin[PNR_CLUSTERS_MAX][PNR_NODES_MAX]; /* see store_put_admin */
         struct mono live_until[PNR_CLUSTERS_MAX];       /* the latest deadline of any pin, per cluster */
+        struct mono hold_until[PNR_CLUSTERS_MAX];       /* the latest hold of any pin, per cluster */
 };
 
 /* One store at a time in a process, and one process at a time on a directory: the caller holds a lock.

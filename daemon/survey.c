@@ -103,8 +103,10 @@ static bool visit_pins(struct visit *v, uint64_t key, const void *value, size_t 
                 if (!page->tag[i])
                         continue;
                 const struct pnr_pin *pin = &page->pin[i];
-                struct mono *until = &v->found->live_until[pnr_ident_cluster(pin->ident)];
+                unsigned cluster = pnr_ident_cluster(pin->ident);
+                struct mono *until = &v->found->live_until[cluster], *hold = &v->found->hold_until[cluster];
                 *until = mono_later(*until, (struct mono){pin->until_ms});
+                *hold = mono_later(*hold, (struct mono){pin->hold_ms});
                 saw_generation(v, pin->generation);
         }
         return true;

@@ -98,7 +98,8 @@ struct pnr_cluster {
         uint8_t
             schedule[PNR_SCHEDULE_MAX]; /* indices into node[]; a reader at turn t takes t mod n_schedule */
         struct pnr_node node[PNR_NODES_MAX];
-        uint64_t reserved[79];
+        int64_t floor_hold_ms; /* nothing but the primary satisfies the floor before this; 0: no hold */
+        uint64_t reserved[78];
 };
 ASSERT_SIZE(struct pnr_cluster, PNR_PAGE_VALUE);
 

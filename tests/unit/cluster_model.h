@@ -259,7 +259,7 @@ static inline void model_disturb(struct model *m)
                 uint8_t admin[PNR_NODES_MAX] = {0};
                 memset(m->flight, 0, sizeof m->flight);
                 cluster_init(&m->c, &m->conf, 0, m->now);
-                cluster_remember(&m->c, &m->record, admin, mono_plus(m->now, MODEL_PIN_MS), m->now);
+                cluster_remember(&m->c, &m->record, admin, mono_plus(m->now, MODEL_PIN_MS), m->now, m->now);
                 cluster_stood_still(&m->c, m->now, "restarted");
                 break;
         }

@@ -146,6 +146,22 @@ Test(choose, the_floor_is_a_pin_of_every_key_and_is_named_when_it_stands_alone)
         expect(&f, PINROUTE_BALANCED, 6, 0);
 }
 
+Test(choose, a_floor_that_is_held_is_satisfied_by_no_replica)
+{
+        struct facts f = usual();
+        cluster.floor_generation = 7;
+        cluster.floor_until_ms = NOW + 30;
+        cluster.floor_hold_ms = NOW + 1;
+        expect(&f, PINROUTE_FLOOR, 0, 30);
+        f.keyed = false;
+        expect(&f, PINROUTE_BALANCED, 6, 0);
+        f.keyed = true;
+        f.pin = (struct need){.generation = 1, .until_ms = NOW + 10};
+        expect(&f, PINROUTE_PINNED, 0, 30);
+        cluster.floor_hold_ms = NOW;
+        expect(&f, PINROUTE_CAUGHT_UP, 4, 30);
+}
+
 Test(choose, an_expired_need_lends_its_generation_to_no_other)
 {
         struct facts f = usual();

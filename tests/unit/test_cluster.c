@@ -706,7 +706,7 @@ Test(cluster, a_remembered_primary_is_kept_in_a_split_brain)
         for (unsigned follows = 0; follows <= 1; follows++) {
                 conf.follow_promotion = follows;
                 play_init_with(&p, &conf);
-                cluster_remember(&p.c, &found, admin, p.now, p.now);
+                cluster_remember(&p.c, &found, admin, p.now, p.now, p.now);
                 promote(2, 1);
                 play_for(&p, 3000);
                 cr_expect_eq(primary(), follows ? 2 : 0);
@@ -891,9 +891,10 @@ Test(cluster, an_operator_s_words_generations_and_floor_are_remembered_by_name)
             .open_generation = 40,
             .floor_generation = 41,
             .floor_until_ms = p.now.ms + 9000,
+            .floor_hold_ms = p.now.ms + 3000,
             .node = {{.name = "shadow-3"}, {.name = "gone"}, {.name = "shadow-1"}, {.name = "shadow-2"}}};
         uint8_t admin[PNR_NODES_MAX] = {NODE_DRAIN, NODE_MAINT, NODE_MAINT, 200};
-        cluster_remember(&p.c, &found, admin, mono_plus(p.now, 5000), p.now);
+        cluster_remember(&p.c, &found, admin, mono_plus(p.now, 5000), mono_plus(p.now, 4000), p.now);
         cr_expect_eq(p.c.node[3].admin, NODE_DRAIN);
         cr_expect_eq(p.c.node[1].admin, NODE_MAINT);
         cr_expect_eq(p.c.node[2].admin, NODE_READY, "no word that we know");
@@ -901,6 +902,8 @@ Test(cluster, an_operator_s_words_generations_and_floor_are_remembered_by_name)
         struct pnr_cluster r = play_record(&p);
         cr_expect_eq(r.floor_generation, 41);
         cr_expect_eq(r.floor_until_ms, p.now.ms + 9000);
+        cr_expect_eq(r.floor_hold_ms, p.now.ms + 3000);
+        cr_expect_eq(p.c.hold_until.ms, p.now.ms + 4000);
         cr_expect_geq(cluster_pin(&p.c, p.now, 1), 41);
         cr_expect(fence_wanted(&p.c.fence), "what was recorded before the restart is fenced");
         play_for(&p, 1000);
@@ -925,6 +928,17 @@ Test(cluster, a_floor_is_merged_by_max, .init = two_up)
         cr_expect_eq(p.c.floors, 3);
         cr_expect(cluster_waits(&p.c, mono_plus(p.now, 19999)));
         cr_expect_not(cluster_waits(&p.c, mono_plus(p.now, 20000)));
+}
+
+Test(cluster, a_hold_of_the_floor_is_merged_by_max_and_a_hold_of_a_key_is_none, .init = two_up)
+{
+        cluster_hold(&p.c, mono_plus(p.now, 9000));
+        cr_expect_eq(play_record(&p).floor_hold_ms, 0);
+        cluster_hold_floor(&p.c, mono_plus(p.now, 5000));
+        cr_expect(p.c.dirty);
+        cluster_hold_floor(&p.c, mono_plus(p.now, 2000));
+        cr_expect_eq(play_record(&p).floor_hold_ms, p.now.ms + 5000);
+        cr_expect_eq(p.c.hold_until.ms, p.now.ms + 9000);
 }
 
 Test(cluster, a_shorter_pin_does_not_end_the_wait_for_a_longer_one, .init = two_up)

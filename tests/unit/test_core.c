@@ -125,6 +125,32 @@ Test(core, a_full_table_raises_the_floor_and_says_ok, .init = core_up)
         cr_expect_eq(core_look("main", 1).reason, PINROUTE_CAUGHT_UP, "and ends as a pin does");
 }
 
+Test(core, a_hold_that_the_full_table_does_not_take_holds_every_key, .init = core_up)
+{
+        fill(60000);
+        struct core_item it = core_item(PNR_OP_HOLD, "main", 1, 20000);
+        core_step(&it, 1, 1);
+        cr_expect(it.answered && it.reply.status == PINROUTE_OK && it.reply.generation == 0);
+        struct core_look look = core_look("main", 1);
+        cr_expect_eq(look.cluster.floor_hold_ms, core_now.ms + 20000);
+        cr_expect_eq(core_look("other", 1).cluster.floor_hold_ms, 0);
+        core_play(1500);
+        cr_expect_eq(core_look("main", 1).reason, PINROUTE_FLOOR, "replicas have caught up, the hold stands");
+        core_play(18500);
+        cr_expect_eq(core_look("main", 1).reason, PINROUTE_CAUGHT_UP);
+}
+
+/* The hold of key 5 is gone with its pin: until it is over, no replica serves any key of the cluster. */
+static void expect_held(int64_t hold_ms)
+{
+        cr_expect_eq(core_pin("main", 5).until_ms, 0);
+        cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, hold_ms);
+        cr_expect_eq(core_look("other", 5).cluster.floor_hold_ms, 0);
+        core_play(1000);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_FLOOR);
+        cr_expect_eq(core_look("other", 5).reason, PINROUTE_CAUGHT_UP);
+}
+
 Test(core, a_full_table_takes_pins_again_once_some_have_run_out)
 {
         fill(1000);
@@ -367,6 +393,40 @@ Test(core, a_restart_keeps_pins_cursor_drains_and_opens_a_generation_above_all, 
 
 Test(core, a_drain_outlives_a_lost_store_too, .init = core_up)
 {
+Test(core, a_hold_outlives_its_store_its_daemon_and_its_cluster_s_absence, .init = core_up)
+{
+        core_ask(PNR_OP_HOLD, "main", 5, 30000);
+        int64_t hold_ms = core_now.ms + 30000;
+        core_record(5, 60000);
+        unlink_it();
+        core_step(NULL, 0, CORE_HEARTBEAT_MS);
+        cr_assert_eq(core.stats.stores_replaced, 1);
+        expect_held(hold_ms);
+        restart();
+        cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, hold_ms);
+        core_conf.n_clusters = 1;
+        core_conf.cluster = &core_cluster_conf[1];
+        restart();
+        core_conf.cluster = core_cluster_conf;
+        core_conf.n_clusters = 2;
+        core_configure(&core, &core_conf, core_now);
+        core_step(NULL, 0, 1);
+        expect_held(hold_ms);
+        core_play(hold_ms - core_now.ms);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_CAUGHT_UP);
+}
+
+Test(core, a_hold_found_in_a_store_that_cannot_be_gone_on_with_is_kept, .init = core_up)
+{
+        core_ask(PNR_OP_HOLD, "main", 5, 30000);
+        int64_t hold_ms = core_now.ms + 30000;
+        restart();
+        cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, 0, "it is in the store, with its pin");
+        core_conf.max_pins = 200000;
+        restart();
+        expect_held(hold_ms);
+}
+
         cluster_set_admin(core.cluster[0], 2, NODE_DRAIN, core_now);
         core.admin_dirty = true;
         core_step(NULL, 0, 10);

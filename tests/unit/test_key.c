@@ -101,6 +101,7 @@ static const struct {
     AT(pnr_cluster, scheduled, 112),
     AT(pnr_cluster, schedule, 120),
     AT(pnr_cluster, node, 632),
+    AT(pnr_cluster, floor_hold_ms, 3448),
     AT(pnr_node, name, 0),
     AT(pnr_node, caught_up, 64),
     AT(pnr_node, stamp_ms, 72),

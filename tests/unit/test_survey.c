@@ -45,7 +45,7 @@ static void expect(const char *why)
 Test(survey, a_whole_file_is_counted_and_its_facts_are_found)
 {
         begin();
-        struct pnr_pin pin = {.generation = 7000, .until_ms = T0.ms + 9999};
+        struct pnr_pin pin = {.generation = 7000, .until_ms = T0.ms + 9999, .hold_ms = T0.ms + 777};
         MUST_OK(store_merge_pin(s, slot_of(s, 1, 1), &pin, T0, NULL));
         MUST_OK(store_commit(s));
         struct store_count c = count_of(s);
@@ -55,6 +55,7 @@ Test(survey, a_whole_file_is_counted_and_its_facts_are_found)
         cr_assert_eq(v.map_bytes, store_map_size(5000));
         cr_assert(found.max_generation == 7000 && found.cursor == 42 && found.n_clusters == 2);
         cr_assert(found.live_until[1].ms == T0.ms + 9999 && found.live_until[0].ms == T0.ms + 5000);
+        cr_assert(found.hold_until[1].ms == T0.ms + 777 && found.hold_until[0].ms == 0);
         cr_assert(survey_reusable(&v, store_map_size(5000)) && !survey_reusable(&v, store_map_size(500000)));
         store_close(&s);
 }
