@@ -138,6 +138,8 @@ void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const 
                 if (c->conf.follow_promotion && i == found->primary) {
                         c->primary = slot;
                         c->settled = true;
+                        c->system_identifier = found->system_identifier; /* nobody older inherits */
+                        c->timeline = found->timeline;
                 }
         }
         rebuild_schedule(c);
@@ -626,14 +628,16 @@ void cluster_publish(struct cluster *c, struct pnr_cluster *ret)
         ret->open_generation = c->fence.open;
         ret->floor_generation = c->floor_generation;
         ret->floor_until_ms = c->floor_until.ms;
-        ret->flags = (c->removed ? PNR_CLUSTER_REMOVED : 0) |
         ret->floor_hold_ms = c->floor_hold.ms;
                      (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0);
+        ret->flags = (c->removed ? PNR_CLUSTER_REMOVED : 0) |
         ret->trust_ms = (uint32_t)c->conf.caught_up_trust_ms;
         ret->pin_ms = (uint32_t)c->conf.pin_seconds_ms;
         ret->max_pin_ms = (uint32_t)c->conf.max_pin_seconds_ms;
         ret->primary = (uint16_t)c->primary;
         ret->n_schedule = (uint16_t)c->n_schedule;
+        ret->system_identifier = c->system_identifier;
+        ret->timeline = c->timeline;
         memcpy(ret->schedule, c->schedule, c->n_schedule);
         publish_nodes(c, ret);
         c->dirty = false;

@@ -55,7 +55,8 @@ struct cluster {
 
 void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned number, struct mono now);
 
-/* What an earlier daemon left in the store: generations, floor, primary, an operator's drains. */
+/* What an earlier daemon left in the store: generations, floor, primary and its history, an operator's
+ * drains. */
 void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const uint8_t admin[PNR_NODES_MAX],
                       struct mono live_until, struct mono hold_until, struct mono now);
 

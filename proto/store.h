@@ -94,12 +94,13 @@ struct pnr_cluster {
         uint16_t primary;    /* index into node[], or PNR_NO_NODE */
         uint16_t reserved16;
         uint32_t scheduled; /* bit n: node n stands in the schedule */
-        uint32_t reserved32;
+        uint32_t timeline;  /* of system_identifier */
         uint8_t
             schedule[PNR_SCHEDULE_MAX]; /* indices into node[]; a reader at turn t takes t mod n_schedule */
         struct pnr_node node[PNR_NODES_MAX];
-        int64_t floor_hold_ms; /* nothing but the primary satisfies the floor before this; 0: no hold */
-        uint64_t reserved[78];
+        int64_t floor_hold_ms;      /* nothing but the primary satisfies the floor before this; 0: no hold */
+        uint64_t system_identifier; /* of the primary's history, as last heard; 0: never */
+        uint64_t reserved[77];
 };
 ASSERT_SIZE(struct pnr_cluster, PNR_PAGE_VALUE);
 

@@ -713,6 +713,39 @@ Test(cluster, a_remembered_primary_is_kept_in_a_split_brain)
         }
 }
 
+/* Another daemon, which has only the record. */
+static void restart(void)
+{
+        struct pnr_cluster found = play_record(&p);
+        uint8_t admin[PNR_NODES_MAX] = {0};
+        cluster_init(&p.c, &p.conf, 0, p.now);
+        cluster_remember(&p.c, &found, admin, p.now, p.now, p.now);
+        cluster_stood_still(&p.c, p.now, "restart");
+        memset(p.number, 0, sizeof p.number);
+}
+
+Test(cluster, after_a_restart_nobody_inherits_who_is_older_or_of_another_system, .init = following)
+{
+        p.server[0].manner = REFUSES;
+        promote(1, 2);
+        follow(1);
+        play_for(&p, 2000);
+        cr_assert_eq(primary(), 1);
+        p.server[1].manner = REFUSES;
+        p.server[0].manner = ANSWERS; /* out of recovery still, on timeline 1 */
+        restart();
+        play_for(&p, 3000);
+        cr_expect_eq(primary(), 1);
+        promote(2, 3);
+        p.server[2].system++;
+        restart(); /* once more, without having heard the primary in between */
+        play_for(&p, 3000);
+        cr_expect_eq(primary(), 1);
+        p.server[2].system--;
+        play_for(&p, 3000);
+        cr_expect_eq(primary(), 2, "who is newer and of the same system does");
+}
+
 /* ---- reload ---- */
 
 static void reload(void) { cluster_configure(&p.c, &p.conf, p.now); }
