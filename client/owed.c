@@ -75,9 +75,9 @@ void owed_put(struct owed *o, unsigned cluster, struct pnr_key key, int64_t unti
                 owed_put_all(o, end_ms);
                 return;
         }
-        atomic_fetch_add_explicit(&one->puts, 1, memory_order_acq_rel);
         raise(&one->hold_ms, hold_ms);
         raise(&one->until_ms, until_ms);
+        atomic_fetch_add_explicit(&one->puts, 1, memory_order_acq_rel); /* last: who sees it sees the times */
         raise(&o->latest_ms, end_ms);
 }
 
