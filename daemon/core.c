@@ -157,7 +157,6 @@ static void all_stood_still(struct core *core, const char *why, struct mono now)
                 cluster_stood_still(core->cluster[i], now, why);
 }
 
-bool core_init(struct core *core, const struct conf *conf, gid_t group, struct mono now)
 /* Holds went with the pins that are lost: each cluster's latest takes the place of all. */
 static void hold_floors(struct core *core, struct mono now)
 {
@@ -166,6 +165,7 @@ static void hold_floors(struct core *core, struct mono now)
                         cluster_hold_floor(core->cluster[i], core->cluster[i]->hold_until);
 }
 
+bool core_init(struct core *core, const struct conf *conf, gid_t group, struct mono now)
 {
         memset(core, 0, sizeof *core);
         core->conf = conf;
@@ -188,9 +188,9 @@ static void hold_floors(struct core *core, struct mono now)
                 log_info("new store in %s: %s", conf->dir, found.why_new);
         core->cursor = found.cursor;
         take_over(core, conf, &found, now);
-        all_stood_still(core, found.reused ? "daemon started" : "daemon started with an empty store", now);
         if (!found.reused)
                 hold_floors(core, now);
+        all_stood_still(core, found.reused ? "daemon started" : "daemon started with an empty store", now);
         free(found.cluster);
         core_turn(core, NULL, 0, NULL, NULL, now);
         return core->store != NULL;
@@ -226,14 +226,14 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
             .hold_ms = hold ? until.ms : 0,
         };
         it->reply.generation = add.generation;
-        if (!as_floor)
         if (hold)
                 cluster_hold(c, until);
+        if (!as_floor)
                 return store_merge_pin(core->store, slot, &add, now, NULL);
         cluster_raise_floor(c, now, ms, "the pin table is full");
-        it->reply.generation = 0;
         if (hold)
                 cluster_hold_floor(c, until);
+        it->reply.generation = 0;
         return STORE_OK;
 }
 
@@ -362,8 +362,8 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
         }
         core->stats.stores_replaced++;
         core->endpoints_dirty = core->admin_dirty = true;
-        all_stood_still(core, "store lost", now);
         hold_floors(core, now);
+        all_stood_still(core, "store lost", now);
         return true;
 }
 

@@ -391,8 +391,6 @@ Test(core, a_restart_keeps_pins_cursor_drains_and_opens_a_generation_above_all, 
         cr_expect_eq(core_look("main", 5).cluster.scheduled, 2);
 }
 
-Test(core, a_drain_outlives_a_lost_store_too, .init = core_up)
-{
 Test(core, a_hold_outlives_its_store_its_daemon_and_its_cluster_s_absence, .init = core_up)
 {
         core_ask(PNR_OP_HOLD, "main", 5, 30000);
@@ -427,6 +425,8 @@ Test(core, a_hold_found_in_a_store_that_cannot_be_gone_on_with_is_kept, .init = 
         expect_held(hold_ms);
 }
 
+Test(core, a_drain_outlives_a_lost_store_too, .init = core_up)
+{
         cluster_set_admin(core.cluster[0], 2, NODE_DRAIN, core_now);
         core.admin_dirty = true;
         core_step(NULL, 0, 10);
