@@ -62,6 +62,7 @@ static void move(struct cluster *c, struct cluster_node *n, enum node_state to, 
                             node_state_name(n->state), node_state_name(to), n->why);
         n->state = to;
         n->since = now;
+        n->resumed = false;
         if (to != NODE_UP)
                 forget_caught_up(c, n);
         rebuild_schedule(c);
@@ -145,12 +146,16 @@ void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const 
         rebuild_schedule(c);
 }
 
-void cluster_resume(struct cluster *c, const struct pnr_cluster *found, struct mono now)
+void cluster_resume(struct cluster *c, const struct pnr_cluster *found,
+                    const struct pnr_endpoint endpoint[PNR_NODES_MAX], struct mono now)
 {
         for (unsigned i = 0; i < found->n_nodes && i < PNR_NODES_MAX; i++) {
                 unsigned slot = cluster_find_node(c, found->node[i].name);
-                if (slot != PNR_NO_NODE && slot != c->primary && (found->scheduled >> i & 1))
-                        move(c, &c->node[slot], NODE_UP, now);
+                if (slot == PNR_NO_NODE || slot == c->primary || !(found->scheduled >> i & 1) ||
+                    strcmp(c->node[slot].conf.endpoint, endpoint[i].conninfo) != 0)
+                        continue;
+                move(c, &c->node[slot], NODE_UP, now);
+                c->node[slot].resumed = true;
         }
 }
 
@@ -175,6 +180,7 @@ static struct cluster_node *free_slot(struct cluster *c)
 static void new_history(struct cluster *c)
 {
         marks_clear(&c->samples);
+        c->sampled_since = (struct mono){0};
         fence_reset(&c->fence);
         c->system_identifier = 0;
         c->timeline = 0;
@@ -354,6 +360,8 @@ static void primary_told(struct cluster *c, const struct cluster_node *n)
                 c->timeline = f->timeline;
         }
         marks_put(&c->samples, (uint64_t)f->asked.ms, f->position);
+        if (!c->sampled_since.ms)
+                c->sampled_since = f->asked;
         if (!c->fence.asked)
                 return;
         fence_answer(&c->fence, f->position);
@@ -387,7 +395,19 @@ static enum node_verdict replica_told(struct cluster *c, struct cluster_node *n,
             same_history && c->conf.early_release ? fence_reached(&c->fence, n->facts.position) : 0;
         n->stamp = n->sent;
         c->dirty = true;
+        n->resumed = n->resumed && n->facts.lag_ms == LAG_UNKNOWN;
         return v;
+}
+
+/* A node that an earlier daemon found good, while this one has not watched the primary for long enough to
+ * tell its lag: nothing is to be held against it. */
+static bool may_be_good(const struct cluster *c, const struct cluster_node *n, struct mono now)
+{
+        if (!n->resumed)
+                return false;
+        if (!c->sampled_since.ms)
+                return !primary_answers(c);
+        return n->facts.timeline && mono_since(now, c->sampled_since) <= n->conf.max_lag_ms;
 }
 
 static void take_facts(struct cluster_node *n, const struct prober_result *r)
@@ -423,6 +443,8 @@ static void answered(struct cluster *c, struct cluster_node *n, const struct pro
                         fence_failed(&c->fence);
         } else
                 v = replica_told(c, n, now);
+        if (v == NODE_BAD && may_be_good(c, n, now))
+                return;
         if (v != NODE_GOOD)
                 n->failures++;
         if (n->counts || v == NODE_WRONG)
@@ -629,15 +651,15 @@ void cluster_publish(struct cluster *c, struct pnr_cluster *ret)
         ret->floor_generation = c->floor_generation;
         ret->floor_until_ms = c->floor_until.ms;
         ret->floor_hold_ms = c->floor_hold.ms;
-                     (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0);
         ret->flags = (c->removed ? PNR_CLUSTER_REMOVED : 0) |
+                     (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0);
         ret->trust_ms = (uint32_t)c->conf.caught_up_trust_ms;
         ret->pin_ms = (uint32_t)c->conf.pin_seconds_ms;
         ret->max_pin_ms = (uint32_t)c->conf.max_pin_seconds_ms;
         ret->primary = (uint16_t)c->primary;
-        ret->n_schedule = (uint16_t)c->n_schedule;
         ret->system_identifier = c->system_identifier;
         ret->timeline = c->timeline;
+        ret->n_schedule = (uint16_t)c->n_schedule;
         memcpy(ret->schedule, c->schedule, c->n_schedule);
         publish_nodes(c, ret);
         c->dirty = false;

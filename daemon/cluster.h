@@ -18,6 +18,7 @@ struct cluster_node {
         struct node_window window;
         struct node_facts facts;
         bool answers; /* the newest check was answered */
+        bool resumed; /* in the schedule by an earlier daemon's word: its lag has not been known since */
         uint64_t caught_up;
         struct mono stamp; /* when the question was sent that told caught_up */
         /* the check in flight, and when the next ones are due */
@@ -38,7 +39,8 @@ struct cluster {
         bool settled; /* which node was the last primary is known: remembered, or seen among all */
         uint64_t system_identifier; /* of the primary's history; 0: not heard yet */
         uint32_t timeline;
-        struct marks samples; /* (ms, position) of the primary */
+        struct marks samples;      /* (ms, position) of the primary */
+        struct mono sampled_since; /* the first of them, dropped ones included; 0: none */
         struct fence fence;
         struct mono fenced_at;  /* when the primary was last asked for a fence */
         struct mono live_until; /* no pin or floor lives beyond this */
@@ -60,8 +62,10 @@ void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned n
 void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const uint8_t admin[PNR_NODES_MAX],
                       struct mono live_until, struct mono hold_until, struct mono now);
 
-/* A moment ago an earlier daemon had these nodes in its schedule: they stay there until their checks fail. */
-void cluster_resume(struct cluster *c, const struct pnr_cluster *found, struct mono now);
+/* A moment ago an earlier daemon had these nodes in its schedule: those that are the same servers still, by
+ * their endpoints, stay there until their checks fail. */
+void cluster_resume(struct cluster *c, const struct pnr_cluster *found,
+                    const struct pnr_endpoint endpoint[PNR_NODES_MAX], struct mono now);
 
 /* A new config is in force: nodes keep slot and state, unless their conninfo changed. */
 void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struct mono now);

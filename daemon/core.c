@@ -113,7 +113,7 @@ static void take_over(struct core *core, const struct conf *conf, const struct s
                         cluster_remember(core->cluster[i], &found->cluster[i], found->admin[i],
                                          found->live_until[i], found->hold_until[i], now);
                         if (just_now)
-                                cluster_resume(core->cluster[i], &found->cluster[i], now);
+                                cluster_resume(core->cluster[i], &found->cluster[i], found->endpoint[i], now);
                 } else { /* a reload may bring it back: it then owes what it owes now */
                         core->cluster[i]->floor_until.ms = found->cluster[i].floor_until_ms;
                         core->cluster[i]->floor_hold.ms = found->cluster[i].floor_hold_ms;

@@ -561,6 +561,7 @@ int store_open(struct store **ret, const struct store_want *want, struct store_f
         if (rc != STORE_OK) {
                 free(found->cluster);
                 found->cluster = NULL;
+                found->endpoint = NULL;
                 found->n_clusters = 0;
                 store_close(&s);
                 return rc;

@@ -49,6 +49,7 @@ struct store_found {
         uint64_t max_generation; /* newest in any cluster record or pin */
         unsigned n_clusters;
         struct pnr_cluster *cluster;                    /* free() */
+        struct pnr_endpoint (*endpoint)[PNR_NODES_MAX]; /* per cluster, in the same piece of memory */
         uint8_t admin[PNR_CLUSTERS_MAX][PNR_NODES_MAX]; /* see store_put_admin */
         struct mono live_until[PNR_CLUSTERS_MAX];       /* the latest deadline of any pin, per cluster */
         struct mono hold_until[PNR_CLUSTERS_MAX];       /* the latest hold of any pin, per cluster */

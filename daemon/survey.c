@@ -14,6 +14,12 @@
 #include "daemon/pin.h"
 #include "proto/wire.h"
 
+/* One piece, so that free(found->cluster) is all. */
+struct records {
+        struct pnr_cluster cluster[PNR_CLUSTERS_MAX];
+        struct pnr_endpoint endpoint[PNR_CLUSTERS_MAX][PNR_NODES_MAX];
+};
+
 struct visit {
         struct survey *survey;
         struct store_found *found;
@@ -124,8 +130,11 @@ static bool visit_record(void *arg, uint64_t key, const void *value, size_t size
         if (key >= PNR_KEY_CLUSTER(0) && key < PNR_KEY_CLUSTER(PNR_CLUSTERS_MAX))
                 return visit_cluster(v, (unsigned)(key - PNR_KEY_CLUSTER(0)), value, size);
         if (key >= PNR_KEY_ENDPOINT(0, 0) && key < PNR_KEY_ENDPOINT(PNR_CLUSTERS_MAX, 0) &&
-            size == sizeof(struct pnr_endpoint) && memchr(value, 0, size))
+            size == sizeof(struct pnr_endpoint) && memchr(value, 0, size)) {
+                uint64_t i = key - PNR_KEY_ENDPOINT(0, 0);
+                memcpy(&v->found->endpoint[i / PNR_NODES_MAX][i % PNR_NODES_MAX], value, size);
                 return true;
+        }
         if (key >= PNR_KEY_ADMIN(0, 0) && key < PNR_KEY_ADMIN(PNR_CLUSTERS_MAX, 0) && size == 1) {
                 uint64_t i = key - PNR_KEY_ADMIN(0, 0);
                 v->found->admin[i / PNR_NODES_MAX][i % PNR_NODES_MAX] = *(const uint8_t *)value;
@@ -161,11 +170,12 @@ static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[1
                 return odd(ret, "not a regular file");
         if (ret->st.st_uid != geteuid())
                 return odd(ret, "belongs to user %u", ret->st.st_uid);
-        struct store_found read = {.cluster = calloc(PNR_CLUSTERS_MAX, sizeof *read.cluster)};
-        if (!read.cluster)
+        struct records *records = calloc(1, sizeof *records);
+        if (!records)
                 return odd(ret, "out of memory");
+        struct store_found read = {.cluster = records->cluster, .endpoint = records->endpoint};
         if (!survey_records(ret, fd, boot_id, &read)) {
-                free(read.cluster);
+                free(records);
                 return false;
         }
         *found = read;

@@ -20,7 +20,7 @@ struct survey {
         char why[160]; /* what is wrong with it, else "" */
 };
 
-/* Looks at `name` in dir_fd.  Fills cursor, max_generation, clusters, admin bytes and deadlines of *found
+/* Looks at `name` in dir_fd.  Fills cursor, max_generation, clusters, endpoints, admin bytes and times of *found
  * when the file is whole. */
 void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t boot_id[16],
                  struct store_found *found);

@@ -713,13 +713,17 @@ Test(cluster, a_remembered_primary_is_kept_in_a_split_brain)
         }
 }
 
-/* Another daemon, which has only the record. */
+/* Another daemon, which has only the store. */
 static void restart(void)
 {
         struct pnr_cluster found = play_record(&p);
+        struct pnr_endpoint endpoint[PNR_NODES_MAX];
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++)
+                memcpy(endpoint[i].conninfo, p.c.node[i].conf.endpoint, sizeof endpoint[i].conninfo);
         uint8_t admin[PNR_NODES_MAX] = {0};
         cluster_init(&p.c, &p.conf, 0, p.now);
         cluster_remember(&p.c, &found, admin, p.now, p.now, p.now);
+        cluster_resume(&p.c, &found, endpoint, p.now);
         cluster_stood_still(&p.c, p.now, "restart");
         memset(p.number, 0, sizeof p.number);
 }
@@ -903,8 +907,10 @@ Test(cluster, an_earlier_daemon_s_schedule_stands_until_checks_fail)
                                              {.name = "shadow-1"},
                                              {.name = "shadow-2"},
                                              {.name = "shadow-3"}}};
+        const struct pnr_endpoint endpoint[PNR_NODES_MAX] = {
+            {"host=default"}, {"host=gone"}, {"host=shadow-1"}, {"host=shadow-2"}, {"host=shadow-3"}};
         p.server[3].manner = REFUSES;
-        cluster_resume(&p.c, &found, p.now);
+        cluster_resume(&p.c, &found, endpoint, p.now);
         cr_expect(play_scheduled(&p, 1) && play_scheduled(&p, 3) && p.c.n_schedule == 2);
         cr_expect_eq(play_record(&p).node[1].caught_up, 0);
         play_for(&p, 400);
@@ -912,6 +918,89 @@ Test(cluster, an_earlier_daemon_s_schedule_stands_until_checks_fail)
         play_for(&p, 600);
         cr_expect(play_scheduled(&p, 1) && play_scheduled(&p, 2) && play_scheduled(&p, 4));
         cr_expect_not(play_scheduled(&p, 3));
+}
+
+Test(cluster, a_server_that_took_over_a_name_meanwhile_is_not_resumed, .init = two_up)
+{
+        strcpy(p.conf.node[1].endpoint, "host=elsewhere");
+        restart();
+        cr_expect_not(play_scheduled(&p, 1));
+        cr_expect(play_scheduled(&p, 2));
+        play_up(&p);
+}
+
+/* A busy primary; replica 1 replays what that had `lag_ms` ago, replica 2 goes no further. */
+static void busy_for(int64_t ms, int64_t lag_ms)
+{
+        for (; ms > 0; ms -= STEP_MS) {
+                p.server[0].position += 1;
+                p.server[1].position = p.server[0].position - (uint64_t)(lag_ms / STEP_MS);
+                play_step(&p);
+        }
+}
+
+Test(cluster, a_restart_holds_no_lag_against_a_node_that_it_cannot_know_yet)
+{
+        for (int64_t fall = 1; fall <= 2; fall++) {
+                struct cluster_conf conf = play_conf("main", 2);
+                conf.fall = fall;
+                play_init_with(&p, &conf);
+                play_up(&p);
+                busy_for(9000, 3000);
+                cr_assert(play_scheduled(&p, 1) && play_scheduled(&p, 2));
+                p.server[0].manner = SILENT; /* the replicas answer first */
+                restart();
+                busy_for(200, 3000);
+                cr_expect(p.c.node[1].checks > 0 && p.c.node[1].facts.lag_ms == LAG_UNKNOWN);
+                p.server[0].manner = ANSWERS;
+                play_tell(&p, 0);
+                for (unsigned i = 0; i < 900; i++) {
+                        cr_assert(play_scheduled(&p, 1) && play_scheduled(&p, 2), "after %u ms", i * STEP_MS);
+                        busy_for(STEP_MS, 3000);
+                }
+                cr_expect_geq(p.c.node[1].facts.lag_ms, 2500);
+                busy_for(3000, 3000);
+                cr_expect(play_scheduled(&p, 1));
+                cr_expect_not(play_scheduled(&p, 2),
+                              "by now its lag would be known if it were within bounds");
+        }
+}
+
+Test(cluster, what_a_restarted_daemon_does_not_wait_for)
+{
+        for (unsigned what = 0; what < 4; what++) {
+                two_up();
+                busy_for(9000, 3000);
+                restart();
+                busy_for(500, 3000);
+                cr_assert(p.c.node[1].resumed && play_scheduled(&p, 1));
+                switch (what) {
+                case 0: p.server[1].timeline = 0; break; /* it does not stream, though the primary is there */
+                case 1: p.server[1].manner = REFUSES; break;
+                case 2: p.server[1].system++; break;
+                case 3:
+                        p.server[0].position -= 1000, busy_for(4000, 0); /* lag known, then no more */
+                        cr_assert_not(p.c.node[1].resumed);
+                        p.server[0].manner = SILENT;
+                        p.server[1].position = 1;
+                }
+                play_for(&p, 1100);
+                cr_expect_not(play_scheduled(&p, 1), "%u", what);
+        }
+}
+
+Test(cluster, a_primary_that_is_dead_over_a_restart_takes_no_replica_along, .init = two_up)
+{
+        p.server[0].manner = REFUSES;
+        play_for(&p, 3000);
+        p.server[1].timeline = 0; /* without it nobody streams */
+        restart();
+        play_for(&p, 60000);
+        cr_expect(play_scheduled(&p, 1) && play_scheduled(&p, 2));
+        p.server[0].manner = ANSWERS;
+        play_for(&p, 1500);
+        cr_expect_not(play_scheduled(&p, 1));
+        cr_expect(play_scheduled(&p, 2));
 }
 
 Test(cluster, an_operator_s_words_generations_and_floor_are_remembered_by_name)

@@ -56,6 +56,8 @@ Test(survey, a_whole_file_is_counted_and_its_facts_are_found)
         cr_assert(found.max_generation == 7000 && found.cursor == 42 && found.n_clusters == 2);
         cr_assert(found.live_until[1].ms == T0.ms + 9999 && found.live_until[0].ms == T0.ms + 5000);
         cr_assert(found.hold_until[1].ms == T0.ms + 777 && found.hold_until[0].ms == 0);
+        cr_assert_str_eq(found.endpoint[0][1].conninfo, "host=10.0.0.1 dbname=app");
+        cr_assert_str_eq(found.endpoint[1][1].conninfo, "");
         cr_assert(survey_reusable(&v, store_map_size(5000)) && !survey_reusable(&v, store_map_size(500000)));
         store_close(&s);
 }
