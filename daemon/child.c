@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -18,16 +19,26 @@
 #define PAUSE_MIN_MS 50
 #define PAUSE_MAX_MS 1000
 #define HANGS_MS     2000 /* beyond the longest timeout it was given */
+#define FAREWELL_MS  100  /* at the end; then it is init's */
 
 extern char **environ;
+
+/* A killed process may stay: in the kernel, or in a tracer's hands.  The loop does not wait for it. */
+static void reap(struct child *c)
+{
+        unsigned n = 0;
+        for (unsigned i = 0; i < c->n_dying; i++)
+                if (waitpid(c->dying[i], NULL, WNOHANG) == 0)
+                        c->dying[n++] = c->dying[i];
+        c->n_dying = n;
+}
 
 static void bury(struct child *c)
 {
         if (!c->pid)
                 return;
         kill(c->pid, SIGKILL);
-        while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-                ;
+        c->dying[c->n_dying++] = c->pid; /* child_turn() saw to the room */
         c->pid = 0;
         event_free(c->readable);
         c->readable = NULL;
@@ -119,7 +130,8 @@ void child_init(struct child *c, struct event_base *base, const struct child_hoo
 
 void child_turn(struct child *c, struct mono now)
 {
-        if (!c->pid && mono_reached(now, c->start_due) && !start(c))
+        reap(c);
+        if (!c->pid && c->n_dying < CHILD_DYING_MAX && mono_reached(now, c->start_due) && !start(c))
                 c->start_due = mono_plus(now, PAUSE_MAX_MS);
         if (c->waiting && mono_since(now, c->waiting_since) > (int64_t)c->longest_wait_ms + HANGS_MS)
                 lose(c, now, "it hangs");
@@ -166,4 +178,12 @@ void child_retell(struct child *c, unsigned node)
         c->told[node] = false; /* set again before its next check: the same conninfo keeps its connection */
 }
 
-void child_fini(struct child *c) { bury(c); }
+void child_fini(struct child *c)
+{
+        bury(c);
+        reap(c);
+        for (int ms = 0; c->n_dying > 0 && ms < FAREWELL_MS; ms++) {
+                poll(NULL, 0, 1);
+                reap(c);
+        }
+}

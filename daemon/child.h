@@ -20,6 +20,8 @@ struct child_hooks {
         void *arg;
 };
 
+#define CHILD_DYING_MAX 4 /* killed and still there; no other is started beside so many */
+
 struct child {
         struct child_hooks hooks;
         struct event_base *base;
@@ -32,6 +34,8 @@ struct child {
         bool waiting;
         bool told[PROBER_NODES_MAX]; /* the process knows the node's conninfo */
         uint64_t starts;
+        pid_t dying[CHILD_DYING_MAX];
+        unsigned n_dying;
 };
 
 void child_init(struct child *c, struct event_base *base, const struct child_hooks *hooks);

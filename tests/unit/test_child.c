@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/child.h"
@@ -26,6 +29,7 @@ static void play(const char *script)
         static char conninfo[PROBER_NODES_MAX][PROBER_CONNINFO_MAX];
         struct prober_order o;
         struct pollfd readable = {.fd = PROBER_FD, .events = POLLIN};
+        prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
         while (poll(&readable, 1, -1) == 1 && recv(PROBER_FD, &o, sizeof o, 0) == (ssize_t)sizeof o) {
                 struct prober_result r = {.kind = PROBER_ANSWER, .node = o.node, .number = o.number};
                 if (o.kind == PROBER_NODE_SET)
@@ -222,7 +226,72 @@ Test(child, one_that_hangs_is_given_up_2_s_after_the_longest_timeout)
         child_turn(&child, mono_plus(t, 2701));
         cr_expect_eq(child.pid, 0);
         cr_expect_eq(losses, 1);
+        for (unsigned i = 0; child.n_dying; i++) {
+                cr_assert_lt(i, 3000, "it is buried by and by");
+                poll(NULL, 0, 1);
+                child_turn(&child, t);
+        }
         cr_expect(kill(pid, 0) && errno == ESRCH, "it is dead and buried");
+}
+
+/* A process that holds `held` as a debugger does; 0: tracing is forbidden here. */
+static pid_t tracer_of(pid_t held, int *release)
+{
+        int ready[2], end[2];
+        char byte;
+        cr_assert(!pipe2(ready, O_CLOEXEC) && !pipe2(end, O_CLOEXEC));
+        pid_t pid = fork();
+        if (!pid) {
+                close(ready[0]);
+                close(end[1]);
+                if (ptrace(PTRACE_SEIZE, held, 0, 0) || write(ready[1], "", 1) != 1)
+                        _exit(1);
+                _exit(read(end[0], &byte, 1) < 0);
+        }
+        close(ready[1]);
+        close(end[0]);
+        bool holds = read(ready[0], &byte, 1) == 1;
+        close(ready[0]);
+        *release = end[1];
+        if (!holds)
+                waitpid(pid, NULL, 0);
+        return holds ? pid : 0;
+}
+
+Test(child, one_that_a_tracer_holds_is_replaced_without_waiting_for_it)
+{
+        int release[CHILD_DYING_MAX];
+        pid_t tracer[CHILD_DYING_MAX], held = 0;
+        struct mono t = clock_mono();
+        setenv("PLAY", "mute", 1);
+        alarm(20); /* ends who waits for ever */
+        for (unsigned i = 0; i < CHILD_DYING_MAX; i++) {
+                child_turn(&child, t);
+                cr_assert_neq(child.pid, 0, "start %u", i);
+                held = child.pid;
+                tracer[i] = tracer_of(held, &release[i]);
+                if (!tracer[i])
+                        cr_skip("this system allows no tracing");
+                child_check(&child, 5, i + 1, 400, t);
+                t.ms += 2401;
+                child_turn(&child, t);
+                cr_assert_eq(child.pid, 0);
+                cr_expect_eq(kill(held, 0), 0, "it is still there");
+                t.ms += 1000;
+        }
+        child_turn(&child, t);
+        cr_expect_eq(child.pid, 0, "so many that will not die are enough");
+        child_fini(&child);
+        cr_expect_eq(child.n_dying, CHILD_DYING_MAX, "nor does the end wait");
+        for (unsigned i = 0; i < CHILD_DYING_MAX; i++)
+                close(release[i]);
+        for (unsigned i = 0; i < CHILD_DYING_MAX; i++)
+                waitpid(tracer[i], NULL, 0);
+        for (unsigned i = 0; !child.pid || child.n_dying; i++) {
+                cr_assert_lt(i, 3000, "it goes on when they are gone");
+                poll(NULL, 0, 1);
+                child_turn(&child, t);
+        }
 }
 
 Test(child, one_that_answers_or_has_nothing_to_do_does_not_hang)
