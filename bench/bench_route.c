@@ -13,6 +13,7 @@
 #include "client/pinroute.h"
 #include "daemon/store.h"
 #include "proto/boot.h"
+#include "tests/unit/fake_daemon.h"
 
 #define PINS    100000
 #define ROUNDS  7
@@ -249,6 +250,8 @@ int main(void)
         CPU_SET((size_t)sysconf(_SC_NPROCESSORS_ONLN) - 1, &one);
         sched_setaffinity(0, sizeof one, &one);
         CHECK(mkdtemp(dir));
+        struct fake fake = {0}; /* tells its clock */
+        fake_start(&fake, dir);
         open_store();
         fill_store();
         fill_raw();
@@ -262,6 +265,7 @@ int main(void)
         }
         fprintf(stderr, "                \r");
         print_rows();
+        fake_fini(&fake);
         clean_up();
         return 0;
 }

@@ -15,9 +15,9 @@
 #define SOCKET_NAME     "/pinrouted.sock"
 #define CONNECTIONS_MAX 3       /* that break under one request, the kept one included */
 #define NAP_NS          1000000 /* between two attempts to connect */
-#define ROUND_TRIP_MS   200     /* a HELLO that took longer says too little about the daemon's clock */
-#define SAME_CLOCK_MS   1000
-#define AHEAD_MAX_MS    (1ll << 50) /* no clock is: garbage */
+#define ROUND_TRIP_MS   20      /* a HELLO that took longer says too little about the daemon's clock */
+#define SAME_CLOCK_MS   2 /* both clocks are cut to milliseconds, and the daemon reads its own once a turn */
+#define CLOCK_MAX_MS    (1ll << 50) /* no clock says that: garbage */
 
 enum outcome { DONE, BROKEN, LATE };
 
@@ -143,6 +143,18 @@ static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadl
         }
 }
 
+/* The daemon looked at its clock between asked_ms and now_ms: it is ours if what it saw lies between them. If
+ * it is not, we take it to have looked at the last moment: its time is then at least what we think, and pins
+ * last longer, by a round trip at most.  A slow answer sets nothing. */
+static void learn_clock(struct ask *a, int64_t asked_ms, int64_t now_ms, int64_t daemon_ms)
+{
+        bool same = daemon_ms >= asked_ms - SAME_CLOCK_MS && daemon_ms <= now_ms + SAME_CLOCK_MS;
+        if (now_ms - asked_ms > ROUND_TRIP_MS)
+                return;
+        atomic_store_explicit(&a->clock_ahead_ms, same ? 0 : daemon_ms - now_ms, memory_order_relaxed);
+        atomic_store_explicit(&a->clock_known, true, memory_order_release);
+}
+
 /* The first words on a connection: whose clock is this? */
 static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
 {
@@ -150,13 +162,24 @@ static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *
         int64_t asked_ms = clock_ns() / CLOCK_NS_PER_MS;
         enum outcome o = exchange(a, &q, deadline_ns, r);
         int64_t now_ms = clock_ns() / CLOCK_NS_PER_MS;
-        if (o == DONE && now_ms - asked_ms <= ROUND_TRIP_MS) {
-                int64_t ahead_ms = (int64_t)((uint64_t)r->now_ms - (uint64_t)now_ms);
-                bool same = ahead_ms >= -SAME_CLOCK_MS && ahead_ms <= SAME_CLOCK_MS;
-                if (ahead_ms < -AHEAD_MAX_MS || ahead_ms > AHEAD_MAX_MS)
-                        return BROKEN;
-                atomic_store_explicit(&a->clock_ahead_ms, same ? 0 : ahead_ms, memory_order_relaxed);
+        if (o == DONE && (r->now_ms < -CLOCK_MAX_MS || r->now_ms > CLOCK_MAX_MS))
+                return BROKEN;
+        if (o == DONE)
+                learn_clock(a, asked_ms, now_ms, r->now_ms);
+        return o;
+}
+
+/* A connection, greeted: also a kept one, as long as no answer was quick enough to tell the clock by. */
+static enum outcome reach(struct ask *a, int64_t deadline_ns, bool patient, struct pnr_reply *r)
+{
+        bool kept = still_ours(&a->fresh->socket);
+        enum outcome o = DONE;
+        if (!kept) {
+                hang_up(a);
+                o = connect_to(a, deadline_ns, patient);
         }
+        if (o == DONE && (!kept || !ask_knows_clock(a)))
+                o = greet(a, deadline_ns, r);
         return o;
 }
 
@@ -166,13 +189,7 @@ static enum outcome contact(struct ask *a, struct pnr_request *q, int64_t deadli
 {
         enum outcome o = BROKEN;
         for (int i = 0; i < CONNECTIONS_MAX && o == BROKEN; i++) {
-                o = DONE;
-                if (!still_ours(&a->fresh->socket)) {
-                        hang_up(a);
-                        o = connect_to(a, deadline_ns, true);
-                        if (o == DONE)
-                                o = greet(a, deadline_ns, r);
-                }
+                o = reach(a, deadline_ns, true, r);
                 if (o == DONE)
                         o = exchange(a, q, deadline_ns, r);
                 if (o != DONE)
@@ -219,10 +236,13 @@ int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t d
 int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
 {
         int saved = errno;
-        enum outcome o = connect_to(a, deadline_ns, false);
-        if (o == DONE)
-                o = greet(a, deadline_ns, r);
+        if (!lock_take(&a->fresh->lock, deadline_ns))
+                return PINROUTE_E_UNREACHABLE;
+        drop_inherited(a);
         hang_up(a);
+        enum outcome o = reach(a, deadline_ns, false, r);
+        hang_up(a);
+        lock_give(&a->fresh->lock);
         errno = saved;
         return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
 }

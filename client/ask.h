@@ -40,7 +40,13 @@ struct ask {
         struct ask_fresh *fresh;
         struct ask_socket inherited; /* copy of fresh->socket: what a child must close, if it still is that */
         _Atomic int64_t clock_ahead_ms; /* the daemon's clock less ours: 0 unless in another time namespace */
+        atomic_bool clock_known; /* and a HELLO has said so: until then no time in the store means a thing */
 };
+
+static inline bool ask_knows_clock(const struct ask *a)
+{
+        return atomic_load_explicit(&a->clock_known, memory_order_acquire);
+}
 
 /* false: dir is too long for a socket's address. */
 bool ask_init(struct ask *a, struct ask_fresh *fresh, const char *dir);
@@ -56,7 +62,8 @@ void ask_fini(struct ask *a);
 int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
         struct pnr_reply *r);
 
-/* Says HELLO once, without patience for a daemon that is not there, and closes the connection. */
+/* Says HELLO once, without patience for a daemon that is not there, and closes the connection.
+ * Threads: as ask(). */
 int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r);
 
 #endif

@@ -18,6 +18,7 @@
 
 #define TRIES          8    /* snapshots, before the answer is "primary" */
 #define LOOK_EVERY_MS  1000 /* for a new store */
+#define LOOK_MS        20   /* and may take, where it must ask the daemon for its clock */
 #define TIMEOUT_MS     50
 #define TIMEOUT_MAX_MS 60000
 #define STALE_AFTER_MS 1000 /* until a store has said otherwise */
@@ -47,7 +48,7 @@ struct pinroute {
         struct family *family;
         uint64_t base; /* the opener's turn */
         struct ask ask;
-        struct owed owed;
+        struct owed owed;           /* by our own clock, whatever we learn of the daemon's */
         struct view *_Atomic view;  /* NULL: none yet */
         _Atomic int64_t look_ms;    /* no look for a new store before this */
         atomic_uint stale_after_ms; /* as the store last said */
@@ -73,13 +74,14 @@ void handle_unknown(const struct pinroute *pr, struct pinroute_decision *ret)
                 memcpy(ret->node, pr->primary, sizeof ret->node);
 }
 
-/* The daemon's time. */
-struct mono handle_now(const struct pinroute *pr)
+/* The daemon's time, when it is `here` by our own clock. */
+static struct mono there(const struct pinroute *pr, struct mono here)
 {
-        struct mono t =
-            mono_plus(clock_coarse(), atomic_load_explicit(&pr->ask.clock_ahead_ms, memory_order_relaxed));
+        struct mono t = mono_plus(here, atomic_load_explicit(&pr->ask.clock_ahead_ms, memory_order_relaxed));
         return t.ms < 0 ? (struct mono){0} : t;
 }
+
+struct mono handle_now(const struct pinroute *pr) { return there(pr, clock_coarse()); }
 
 bool handle_is_fresh(const struct pinroute *pr, struct mono then)
 {
@@ -87,9 +89,20 @@ bool handle_is_fresh(const struct pinroute *pr, struct mono then)
         return age_ms >= 0 && age_ms <= atomic_load_explicit(&pr->stale_after_ms, memory_order_relaxed);
 }
 
-/* Looks for another store than `old`, at most once a second, in one thread: true if there is one now.
- * `usable`: only a file other than the one that is mapped will do. */
-static bool look(struct pinroute *pr, struct view *old, bool usable)
+/* No HELLO was answered quickly yet, say because the daemon came after us. */
+static bool look_for_clock(struct pinroute *pr, int64_t deadline_ns)
+{
+        struct pnr_reply r;
+        if (ask_knows_clock(&pr->ask))
+                return false;
+        ask_hello(&pr->ask, deadline_ns, &r);
+        return ask_knows_clock(&pr->ask);
+}
+
+/* Looks for another store than `old`, and for the daemon's clock where it is unknown, at most once a second,
+ * in one thread: true if there is one now.  `usable`: only a file other than the one that is mapped will do.
+ */
+static bool look(struct pinroute *pr, struct view *old, bool usable, int64_t deadline_ns)
 {
         int64_t now_ms = clock_coarse().ms, due_ms = atomic_load(&pr->look_ms);
         if (now_ms < due_ms && due_ms - now_ms <= LOOK_EVERY_MS)
@@ -107,8 +120,9 @@ static bool look(struct pinroute *pr, struct view *old, bool usable)
                 else if (old)
                         view_blank(old);
         }
+        bool learned = look_for_clock(pr, deadline_ns);
         errno = saved;
-        return new != NULL;
+        return new || learned;
 }
 
 /* A process's first read takes its start: one atomic add in memory that only its relatives share. */
@@ -194,20 +208,27 @@ static int visit(struct visit *v, int (*use)(struct visit *v))
         for (int tries = 0; tries < TRIES; tries++) {
                 v->view = atomic_load_explicit(&pr->view, memory_order_acquire);
                 if (!v->view) {
-                        if (!look(pr, NULL, false))
+                        if (!look(pr, NULL, false, clock_ns() + LOOK_MS * CLOCK_NS_PER_MS))
                                 break;
                         continue;
                 }
-                v->facts = (struct facts){.now = handle_now(pr), .forced = v->forced};
+                bool clock_known = ask_knows_clock(&pr->ask);
+                struct mono here = clock_coarse();
+                v->facts = (struct facts){.now = there(pr, here), .forced = v->forced};
                 if (v->key)
-                        v->facts.local = owed_need(&pr->owed, v->cluster, *v->key, v->facts.now);
+                        v->facts.local = owed_need(&pr->owed, v->cluster, *v->key, here);
+                if (v->facts.local.until_ms)
+                        v->facts.local.until_ms += mono_since(v->facts.now, here);
                 v->at.number = atomic_load_explicit(&pr->number[v->cluster], memory_order_relaxed);
                 int st = view_facts(v->view, pr->name[v->cluster], v->key, &v->facts, &v->at);
+                if (!clock_known && !choose_is_stale(&v->facts))
+                        v->facts.age_ms = v->facts.stale_after_ms;
                 int status = st == VIEW_OK ? use(v) : PINROUTE_E_CLUSTER;
                 if (st == VIEW_AGAIN || !view_holds(v->view, &v->at))
                         continue;
                 bool usable = st != VIEW_UNUSABLE;
-                if ((!usable || choose_is_stale(&v->facts)) && look(pr, v->view, usable))
+                if ((!usable || choose_is_stale(&v->facts)) &&
+                    look(pr, v->view, usable, clock_ns() + LOOK_MS * CLOCK_NS_PER_MS))
                         continue;
                 if (!usable || (st == VIEW_NO_CLUSTER && choose_is_void(&v->facts)))
                         break; /* a store that is only just being made has no clusters yet */
@@ -258,7 +279,7 @@ static void owe(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsig
         }
         ms = ms ? ms : limits[0];
         ms = ms < limits[1] ? ms : limits[1];
-        struct mono now = handle_now(pr);
+        struct mono now = clock_coarse();
         int64_t end_ms = mono_plus(now, ms).ms;
         if (!lock_take(&pr->fresh->table, clock_ns() + 10 * CLOCK_NS_PER_MS)) {
                 owed_put_all(&pr->owed, end_ms);
@@ -286,7 +307,7 @@ static int ask_for(struct pinroute *pr, unsigned cluster, struct pnr_key key, un
 static bool pay_one(struct pinroute *pr, const struct owed_debt *d, unsigned op, int64_t end_ms,
                     int64_t deadline_ns)
 {
-        int64_t left_ms = end_ms - handle_now(pr).ms;
+        int64_t left_ms = end_ms - clock_coarse().ms;
         if (left_ms <= 0)
                 return true;
         uint32_t ms = left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
@@ -298,7 +319,7 @@ static void pay(struct pinroute *pr, int64_t deadline_ns)
 {
         for (unsigned i = 0; i < OWED_MAX && clock_ns() < deadline_ns; i++) {
                 struct owed_debt d;
-                if (!owed_get(&pr->owed, i, handle_now(pr), &d))
+                if (!owed_get(&pr->owed, i, clock_coarse(), &d))
                         continue;
                 if (!pay_one(pr, &d, PNR_OP_HOLD, d.hold_ms, deadline_ns) ||
                     !pay_one(pr, &d, PNR_OP_RECORD, d.until_ms, deadline_ns) ||
@@ -460,10 +481,10 @@ int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret)
 }
 
 /* Where this process's turns start: the daemon hands it out; without one, chance does. */
-static void take_base(struct pinroute *pr)
+static void take_base(struct pinroute *pr, int64_t deadline_ns)
 {
         struct pnr_reply r;
-        if (ask_hello(&pr->ask, clock_ns() + TIMEOUT_MS * CLOCK_NS_PER_MS, &r) == PINROUTE_OK)
+        if (ask_hello(&pr->ask, deadline_ns, &r) == PINROUTE_OK)
                 pr->base = r.turn;
         else if (getrandom(&pr->base, sizeof pr->base, GRND_NONBLOCK) != sizeof pr->base)
                 pr->base = (uint64_t)clock_ns();
@@ -500,9 +521,10 @@ static int open_handle(struct pinroute *pr, const char *dir)
         set_primary(pr);
         atomic_init(&pr->timeout_ms, TIMEOUT_MS);
         atomic_init(&pr->stale_after_ms, STALE_AFTER_MS);
-        take_base(pr);
+        int64_t deadline_ns = clock_ns() + TIMEOUT_MS * CLOCK_NS_PER_MS;
+        take_base(pr, deadline_ns);
         start_of(pr);
-        look(pr, NULL, false);
+        look(pr, NULL, false, deadline_ns);
         return PINROUTE_OK;
 }
 

@@ -22,8 +22,9 @@
  * handle was opened before the fork or not.  Not after vfork() before exec, and not from a signal handler.
  * Reads (route_read, route_write, scope_read) make no system call, take no lock, allocate nothing and write
  * to no memory that another process sees.  Exceptions, each at most once a second: looking for a new store
- * after the one in use was retired or went stale.  Waits happen in open, record_write, hold and scope_end
- * only, and each has one total deadline (pinroute_set_timeout()). */
+ * after the one in use was retired or went stale, and, until the daemon has told this handle its clock once
+ * (open does that, if the daemon is there), asking for it, for 20 ms at most.  Waits otherwise happen in
+ * open, record_write, hold and scope_end only, and each has one total deadline (pinroute_set_timeout()). */
 #ifndef PINROUTE_H
 #define PINROUTE_H
 

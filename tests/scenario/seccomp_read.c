@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "client/pinroute.h"
+#include "tests/unit/fake_daemon.h"
 #include "tests/unit/live_store.h"
 
 #define ROUNDS 10000
@@ -80,8 +81,10 @@ static bool holds(struct live *l, size_t which, int rounds_before)
 int main(void)
 {
         struct live l;
+        struct fake fake = {0}; /* tells its clock */
         int passed = 0, failed = 0;
         live_init(&l);
+        fake_start(&fake, l.dir);
         l.cluster[0].trust_ms = 60000;
         l.header.stale_after_ms = 30000; /* a slow machine must not make the heartbeat of this test stale */
         l.cluster[0].node[1].caught_up = 7;
@@ -90,6 +93,7 @@ int main(void)
         for (size_t i = 0; i < KINDS; i++)
                 for (int fork_first = 0; fork_first < 2; fork_first++)
                         *(holds(&l, i, -fork_first) ? &passed : &failed) += 1;
+        fake_fini(&fake);
         live_fini(&l);
         printf("%d passed, %d failed\n", passed, failed);
         return failed != 0;

@@ -176,7 +176,7 @@ Test(ask, hello_tells_a_clock_of_another_namespace_and_ignores_a_slow_one)
         cr_assert_eq(ask_hello(&client, clock_ns() + 2000 * MS, &r), PINROUTE_OK);
         cr_expect(client.clock_ahead_ms > 499000 && client.clock_ahead_ms < 501000);
         fake.orders->kind = FAKE_LATE;
-        fake.orders->late_ms = 250;
+        fake.orders->late_ms = 40;
         fake.orders->ahead_ms = 0;
         cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
         cr_expect(client.clock_ahead_ms > 499000, "who knows when it looked at its clock");
@@ -186,6 +186,51 @@ Test(ask, hello_tells_a_clock_of_another_namespace_and_ignores_a_slow_one)
         fake.orders->ahead_ms = 1ll << 60;
         cr_expect_eq(ask_hello(&client, clock_ns() + 2000 * MS, &r), PINROUTE_E_UNREACHABLE,
                      "no clock says that");
+}
+
+/* Says HELLO until an answer was quick enough. */
+static void learn_clock(void)
+{
+        struct pnr_reply r;
+        client.clock_known = false;
+        for (int i = 0; i < 1000 && !ask_knows_clock(&client); i++)
+                cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
+        cr_assert(ask_knows_clock(&client));
+}
+
+Test(ask, an_offset_far_below_a_second_is_another_clock_and_is_taken_to_the_earlier_side)
+{
+        static const int ahead_ms[] = {850, -850, 100, -100, 0};
+        for (unsigned i = 0; i < sizeof ahead_ms / sizeof *ahead_ms; i++) {
+                fake.orders->ahead_ms = ahead_ms[i];
+                learn_clock();
+                int64_t got_ms = client.clock_ahead_ms;
+                cr_expect(got_ms <= ahead_ms[i] && got_ms >= ahead_ms[i] - 23, "%d: %ld", ahead_ms[i],
+                          (long)got_ms);
+        }
+        cr_expect_eq(client.clock_ahead_ms, 0, "our own");
+}
+
+Test(ask, the_daemons_clock_is_unknown_until_a_hello_was_answered_quickly)
+{
+        struct pnr_reply r;
+        cr_expect_not(ask_knows_clock(&client));
+        fake.orders->ahead_ms = 850;
+        fake.orders->kind = FAKE_LATE;
+        fake.orders->late_ms = 40;
+        cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
+        cr_expect_not(ask_knows_clock(&client));
+        cr_assert_eq(record(5000), PINROUTE_OK);
+        cr_expect_not(ask_knows_clock(&client));
+        fake.orders->kind = FAKE_ANSWERS;
+        for (int i = 0; i < 1000 && !ask_knows_clock(&client); i++)
+                cr_assert_eq(record(5000), PINROUTE_OK);
+        cr_expect(ask_knows_clock(&client), "a kept connection is greeted again");
+        cr_expect(client.clock_ahead_ms > 800 && client.clock_ahead_ms <= 850);
+        cr_expect_eq(fake.orders->connections, 2);
+        unsigned hellos = fake.orders->hellos;
+        cr_assert_eq(record(5000), PINROUTE_OK);
+        cr_expect_eq(fake.orders->hellos, hellos, "once is enough");
 }
 
 Test(ask, hello_has_no_patience_with_a_daemon_that_is_not_there)

@@ -145,6 +145,65 @@ Test(handle, a_stale_heartbeat_stops_keyed_reads_and_a_very_old_one_all)
         expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
 }
 
+/* Like a worker in a time namespace of its own: the daemon's clock, and the store's times, are ahead_ms ahead
+ * of ours. */
+static void reopen_where_the_daemon_is(int ahead_ms)
+{
+        pinroute_close(&pr);
+        fake.orders->ahead_ms = ahead_ms;
+        live_beat(&live, ahead_ms);
+        cr_assert_eq(pinroute_open(&pr, live.dir), PINROUTE_OK);
+        cr_assert_eq(pinroute_cluster(pr, "main", &cluster), PINROUTE_OK);
+}
+
+Test(handle, a_pin_is_as_long_where_the_daemons_clock_is_less_than_a_second_off)
+{
+        static const int ahead_ms[] = {-850, 850};
+        for (unsigned i = 0; i < 2; i++) {
+                reopen_where_the_daemon_is(ahead_ms[i]);
+                live_pin(&live, "writer", 6, 8, ahead_ms[i] + 60000, 0);
+                int64_t before_ms = live_now();
+                struct pinroute_decision d = expect_read("writer", PINROUTE_OK, PINROUTE_PINNED);
+                cr_expect(d.pin_left_ms >= 60000 - (live_now() - before_ms) - 100 && d.pin_left_ms <= 60100,
+                          "%u ms", d.pin_left_ms);
+        }
+}
+
+Test(handle, until_the_daemon_has_told_its_clock_keyed_reads_go_to_the_primary)
+{
+        fake.orders->kind = FAKE_NEVER;
+        reopen_where_the_daemon_is(0);
+        live.cluster[0].node[2].caught_up = 8;
+        live_pin(&live, "writer", 6, 8, 60000, 0);
+        live_beat(&live, 0);
+        expect_read("writer", PINROUTE_OK, PINROUTE_STORE_STALE);
+        expect_read("nobody", PINROUTE_OK, PINROUTE_STORE_STALE);
+        expect_read(NULL, PINROUTE_OK, PINROUTE_BALANCED);
+        fake.orders->kind = FAKE_ANSWERS;
+        cr_expect(comes_to("nobody", PINROUTE_BALANCED), "a read asks for it, once a second");
+        expect_read("writer", PINROUTE_OK, PINROUTE_CAUGHT_UP);
+}
+
+Test(handle, a_failed_record_pins_its_key_whatever_is_learned_of_the_daemons_clock)
+{
+        fake.orders->kind = FAKE_NEVER;
+        reopen_where_the_daemon_is(0);
+        cr_assert_eq(pinroute_set_timeout(pr, 20), PINROUTE_OK);
+        cr_assert_eq(record("writer", 60), PINROUTE_E_UNREACHABLE);
+        fake.orders->ahead_ms = 500000;
+        fake.orders->kind = FAKE_ANSWERS;
+        for (int64_t end_ms = live_now() + 20000; live_now() < end_ms; poll(NULL, 0, 5)) {
+                struct pinroute_decision d;
+                live_beat(&live, 500000);
+                pinroute_route_read(pr, cluster, "nobody", 6, &d);
+                if (d.reason == PINROUTE_BALANCED)
+                        break;
+        }
+        expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
+        struct pinroute_decision d = expect_read("writer", PINROUTE_OK, PINROUTE_PINNED);
+        cr_expect(d.pin_left_ms > 30000 && d.pin_left_ms <= 60100);
+}
+
 Test(handle, writes_go_to_the_primary)
 {
         struct pinroute_decision d;
