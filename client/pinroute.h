@@ -17,6 +17,11 @@
  * The promise: once pinroute_record_write() for a key has returned PINROUTE_OK, no read decided for that key
  * on this host names a replica that lacks the write.  On any doubt the answer is the primary.
  *
+ * A decision is as of its moment.  For the promise to reach the data: have the connection first, decide
+ * after, read at once.  A replica that crashes comes back at an older position: a connection that was open
+ * when the replica was chosen tells of that by breaking, one that is opened after the decision cannot, so
+ * decide again after every connect (examples/prefork_server.c does).
+ *
  * A library that is a guest: it never logs, aborts, changes signal handlers, the environment or errno, and
  * starts no thread.  Every call may be made from any thread, and after fork() in any child, whether the
  * handle was opened before the fork or not.  Not after vfork() before exec, and not from a signal handler.
