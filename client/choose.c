@@ -2,8 +2,10 @@
  * Pure: no I/O, no clock, no memory of its own.  Bounds every number that it takes from a record. */
 #include "client/choose.h"
 
-/* Our clock is coarse; a stamp further ahead than this is of another clock. */
-#define STAMP_AHEAD_MAX_MS 1000
+/* Our clock is coarse: it lags behind the daemon's by at most one tick of the kernel, 10 ms at 100 Hz.  A
+ * stamp further ahead than a few of those is of another clock, and would be taken as fresh for as long as it
+ * is. */
+#define STAMP_AHEAD_MAX_MS 50
 
 static bool is_live(const struct need *n, struct mono now)
 {

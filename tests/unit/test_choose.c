@@ -91,9 +91,9 @@ Test(choose, only_a_node_that_has_caught_up_freshly_and_stands_in_the_schedule_s
         expect(&f, PINROUTE_CAUGHT_UP, 4, 50);
         cluster.node[2].stamp_ms = NOW - 250;
         expect(&f, PINROUTE_PINNED, 0, 50);
-        cluster.node[2].stamp_ms = NOW + 1000;
+        cluster.node[2].stamp_ms = NOW + 50;
         expect(&f, PINROUTE_CAUGHT_UP, 4, 50);
-        cluster.node[2].stamp_ms = NOW + 1001;
+        cluster.node[2].stamp_ms = NOW + 51;
         expect(&f, PINROUTE_PINNED, 0, 50);
         cluster.node[2].stamp_ms = NOW;
         cluster.scheduled = 2;
