@@ -603,6 +603,23 @@ void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const c
         c->dirty = true;
 }
 
+void cluster_return(struct cluster *c, const struct cluster_conf *conf, struct mono now)
+{
+        uint64_t earlier = c->fence.open, number = c->last_number;
+        struct mono live_until = c->live_until, floor_until = c->floor_until;
+        struct mono hold_until = c->hold_until, floor_hold = c->floor_hold;
+        cluster_init(c, conf, c->number, now);
+        c->last_number = number; /* an answer to an earlier question may still be under way */
+        fence_remember(&c->fence, earlier);
+        fence_open_next(&c->fence);
+        c->live_until = live_until;
+        c->hold_until = hold_until;
+        if (!mono_reached(now, floor_until))
+                cluster_raise_floor(c, now, mono_since(floor_until, now), "owed since before it was removed");
+        if (!mono_reached(now, floor_hold))
+                cluster_hold_floor(c, floor_hold);
+}
+
 void cluster_hold(struct cluster *c, struct mono until) { c->hold_until = mono_later(c->hold_until, until); }
 
 void cluster_hold_floor(struct cluster *c, struct mono until)

@@ -71,6 +71,9 @@ void cluster_resume(struct cluster *c, const struct pnr_cluster *found,
 void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struct mono now);
 void cluster_remove(struct cluster *c);
 
+/* It is configured again, or its place by another: what is owed is owed still, and no number comes twice. */
+void cluster_return(struct cluster *c, const struct cluster_conf *conf, struct mono now);
+
 /* Everything that time alone brings about: overdue answers, checks that are due, fences. */
 typedef void cluster_ask_fn(void *arg, unsigned cluster, unsigned slot, uint64_t number, uint32_t timeout_ms);
 void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *ask, void *arg);

@@ -66,18 +66,7 @@ static void configure_cluster(struct core *core, const struct cluster_conf *conf
                 cluster_configure(c, conf, now);
                 return;
         }
-        uint64_t earlier = c->fence.open;
-        struct mono live_until = c->live_until, floor_until = c->floor_until;
-        struct mono hold_until = c->hold_until, floor_hold = c->floor_hold;
-        cluster_init(c, conf, c->number, now);
-        fence_remember(&c->fence, earlier);
-        fence_open_next(&c->fence);
-        c->live_until = live_until;
-        c->hold_until = hold_until;
-        if (!mono_reached(now, floor_until))
-                cluster_raise_floor(c, now, mono_since(floor_until, now), "owed since before it was removed");
-        if (!mono_reached(now, floor_hold))
-                cluster_hold_floor(c, floor_hold);
+        cluster_return(c, conf, now);
 }
 
 void core_configure(struct core *core, const struct conf *conf, struct mono now)

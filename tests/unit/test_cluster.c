@@ -855,6 +855,29 @@ Test(cluster, a_removed_cluster_is_published_as_such_and_asks_nobody, .init = tw
         cr_expect_eq(p.asks[0], before);
 }
 
+Test(cluster, a_cluster_that_comes_back_takes_no_answer_from_before_and_owes_what_it_owed, .init = two_up)
+{
+        uint64_t g = play_write(&p);
+        struct mono floor = mono_plus(p.now, 20000), hold = mono_plus(p.now, 7000);
+        cluster_raise_floor(&p.c, p.now, 20000, "test");
+        cluster_hold_floor(&p.c, hold);
+        cluster_hold(&p.c, mono_plus(hold, 2000));
+        question_in_flight();
+        struct prober_result late = play_answer_of(&p, 0);
+        cluster_remove(&p.c);
+        cluster_return(&p.c, &p.conf, p.now);
+        struct pnr_cluster r = play_record(&p);
+        cr_expect_gt(r.open_generation, g);
+        cr_expect_eq(r.floor_generation, r.open_generation);
+        cr_expect(r.floor_until_ms == floor.ms && r.floor_hold_ms == hold.ms);
+        cr_expect_eq(p.c.hold_until.ms, hold.ms + 2000);
+        cr_expect(cluster_waits(&p.c, mono_plus(floor, -1)));
+        p.server[1].manner = p.server[2].manner = SILENT;
+        play_step(&p);
+        for (unsigned i = 0; i < 3; i++)
+                cr_expect_gt(p.number[i], late.number);
+}
+
 /* ---- an operator's words ---- */
 
 Test(cluster, a_drain_takes_effect_at_once_and_outlives_failure_and_recovery, .init = two_up)
