@@ -184,6 +184,7 @@ void conns_pause(struct conns *cs, bool pause)
                 else
                         event_add(c->readable, NULL);
         }
+        event_del(cs->again);
         if (pause)
                 event_del(cs->acceptable);
         else

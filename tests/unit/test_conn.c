@@ -265,6 +265,25 @@ Test(conn, while_paused_no_frame_is_taken)
         close(b);
 }
 
+Test(conn, a_rest_of_the_listener_does_not_end_a_pause)
+{
+        const struct timeval over = {.tv_usec = 1};
+        int a = connected(), b = client();
+        event_del(conns.acceptable);
+        event_add(conns.again, &over);
+        conns_pause(&conns, true);
+        for (unsigned i = 0; i < 10; i++) {
+                poll(NULL, 0, 1);
+                turn();
+        }
+        cr_expect_eq(conns.n, 1);
+        conns_pause(&conns, false);
+        turn();
+        cr_expect_eq(conns.n, 2);
+        close(a);
+        close(b);
+}
+
 Test(conn, what_may_not_be_acknowledged_is_closed_without_an_answer)
 {
         int fd = connected();
