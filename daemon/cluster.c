@@ -638,7 +638,8 @@ void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
         }
         fence_failed(&c->fence);
         fence_open_next(&c->fence);
-        cluster_raise_floor(c, now, c->conf.max_pin_seconds_ms, why);
+        int64_t owed_ms = mono_since(c->live_until, now), most_ms = c->conf.max_pin_seconds_ms;
+        cluster_raise_floor(c, now, owed_ms > most_ms ? owed_ms : most_ms, why);
 }
 
 /* ---- the record ---- */

@@ -117,7 +117,8 @@ static void be_silent(struct core *core)
 {
         int64_t ms = core->conf->stale_after_ms + CORE_HEARTBEAT_MS;
         core->silent_until = mono_later(core->silent_until, mono_plus(clock_mono(), ms));
-        log_warning("the old store could not be retired: no write is acknowledged for %" PRId64 " ms", ms);
+        log_info("a process may still trust an earlier store: no write is acknowledged for %" PRId64 " ms",
+                 ms);
 }
 
 /* trusted: what lies in the store's place may be trusted by some stub, until it is retired. */
@@ -424,6 +425,7 @@ static bool anything_dirty(const struct core *core)
 
 void core_apply(struct core *core, struct core_item *items, unsigned n, struct mono now)
 {
+        notice_stall(core, now);
         commit_batch(core, items, n, false, now);
 }
 

@@ -216,7 +216,9 @@ Test(core, the_heartbeat_goes_on_by_itself)
 static void expect_replaced(struct view *old, uint64_t replaced)
 {
         cr_expect_eq(core.stats.stores_replaced, replaced);
-        cr_expect_eq(core_look_at(old, "main", 5).status, VIEW_UNUSABLE, "the old file is retired");
+        cr_expect_eq(core_look_at(old, "main", 5).reason, PINROUTE_STORE_STALE, "the old file is retired");
+        cr_expect_eq(core_look_at(old, "main", 0).reason, PINROUTE_BALANCED,
+                     "reads without a key do not notice");
         struct core_look look = core_look("main", 5);
         cr_expect_eq(look.status, VIEW_OK);
         cr_expect_eq(look.reason, PINROUTE_FLOOR);
@@ -301,8 +303,8 @@ Test(core, a_lost_store_that_cannot_be_retired_is_followed_by_silence, .init = c
         cr_expect(core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms)));
         cr_expect_not(
             core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms + 2 * CORE_HEARTBEAT_MS)));
-        cr_expect_eq(core_look("main", 5).heartbeat_ms, 0, "a daemon that finds it like this waits, too");
-        cr_expect_eq(core_look("main", 5).reason, PINROUTE_STORE_UNAVAILABLE);
+        cr_expect_eq(core_look("main", 5).status, VIEW_UNUSABLE,
+                     "no heartbeat: a daemon that finds it waits, too");
         unlink_it();
         core_step(NULL, 0, CORE_HEARTBEAT_MS); /* another loss, of a store that can be retired */
         cr_expect_eq(core.stats.stores_replaced, 2);
@@ -344,6 +346,20 @@ Test(core, without_a_directory_nothing_is_acknowledged_and_the_heartbeat_tries_a
         core_now = mono_later(core_now, core.silent_until);
         cr_expect_eq(core_record(5, 60000).status, PINROUTE_OK);
         cr_expect_eq(core_look("main", 5).reason, PINROUTE_PINNED);
+}
+
+Test(core, the_floor_of_a_lost_store_is_as_long_as_the_longest_pin_in_it, .init = core_up)
+{
+        int64_t until_ms = core_now.ms + 1 + 60000;
+        core_record(5, 60000);
+        core.cluster[0]->live_until = (struct mono){until_ms}; /* the start's floor has run out */
+        core.cluster[0]->floor_until = core_now;
+        core_cluster_conf[0].max_pin_seconds_ms = core_cluster_conf[0].pin_seconds_ms = 1000;
+        core_configure(&core, &core_conf, core_now);
+        unlink_it();
+        core_step(NULL, 0, CORE_HEARTBEAT_MS);
+        cr_assert_eq(core.stats.stores_replaced, 1);
+        cr_expect_eq(core_look("main", 5).cluster.floor_until_ms, until_ms, "whatever the config now says");
 }
 
 /* ---- restart ---- */
