@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/unit/golden.h"
+
 static const uint8_t seed[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 Test(key, stage_one_is_for_life)
@@ -126,4 +128,80 @@ Test(key, the_stores_records_lie_as_layout_1_says)
         cr_expect_eq(PNR_KEY_CLUSTER(63), 0x13f);
         cr_expect_eq(PNR_KEY_ENDPOINT(63, 31), 0x107ff);
         cr_expect_eq(PNR_KEY_ADMIN(63, 31), 0x207ff);
+}
+
+#define BUMP "PNR_LAYOUT"
+
+static struct pnr_header a_header(void)
+{
+        return (struct pnr_header){
+            .magic = PNR_MAGIC,
+            .layout = PNR_LAYOUT,
+            .oldest_reader = PNR_OLDEST_READER,
+            .epoch = 0x1011121314151617,
+            .boot_id = {0x20, 0x21, 0x22, 0x23, [15] = 0x2f},
+            .seed = {0x30, 0x31, 0x32, 0x33, [15] = 0x3f},
+            .file_ino = 0x4041424344454647,
+            .heartbeat_ms = 0x5051525354555657,
+            .state = PNR_LIVE,
+            .n_clusters = 3,
+            .stale_after_ms = 1000,
+            .stale_limit_ms = 60000,
+            .cursor = 0x6061626364656667,
+        };
+}
+
+/* Every place in use, and no two numbers the same. */
+static struct pnr_cluster a_cluster(void)
+{
+        struct pnr_cluster c = {
+            .name = "main",
+            .open_generation = 0x1011121314151617,
+            .floor_generation = 0x2021222324252627,
+            .floor_until_ms = 0x3031323334353637,
+            .flags = PNR_CLUSTER_NO_REPLICA_ERROR,
+            .trust_ms = 250,
+            .pin_ms = 15000,
+            .max_pin_ms = 300000,
+            .n_nodes = PNR_NODES_MAX,
+            .n_schedule = PNR_SCHEDULE_MAX,
+            .primary = 7,
+            .scheduled = 0x40414243,
+            .timeline = 0x50515253,
+            .floor_hold_ms = 0x6061626364656667,
+            .system_identifier = 0x7071727374757677,
+        };
+        for (unsigned i = 0; i < PNR_SCHEDULE_MAX; i++)
+                c.schedule[i] = (uint8_t)(i % PNR_NODES_MAX);
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
+                c.node[i] = (struct pnr_node){.caught_up = 0x8000 + i, .stamp_ms = 0x9000 + i, .weight = i};
+                snprintf(c.node[i].name, sizeof c.node[i].name, "shadow-%u", i);
+        }
+        return c;
+}
+
+static struct pnr_pins a_page_of_pins(void)
+{
+        struct pnr_pins p = {.bits = 5, .used = PNR_SLOTS};
+        for (unsigned i = 0; i < PNR_SLOTS; i++) {
+                p.tag[i] = 0x01000000 * (i + 1) + 0x010203;
+                p.pin[i] = (struct pnr_pin){.ident = 0x1000 + i,
+                                            .generation = 0x2000 + i,
+                                            .until_ms = 0x3000 + i,
+                                            .hold_ms = 0x4000 + i,
+                                            .stamp_ms = 0x5000 + i};
+        }
+        return p;
+}
+
+Test(key, the_stores_records_are_the_bytes_that_their_layout_says)
+{
+        struct pnr_header h = a_header();
+        struct pnr_cluster c = a_cluster();
+        struct pnr_endpoint e = {"host=10.0.0.11 port=5432 dbname=app sslmode=prefer"};
+        struct pnr_pins p = a_page_of_pins();
+        expect_golden("layout-1-header", &h, sizeof h, BUMP);
+        expect_golden("layout-1-cluster", &c, sizeof c, BUMP);
+        expect_golden("layout-1-endpoint", &e, sizeof e, BUMP);
+        expect_golden("layout-1-pins", &p, sizeof p, BUMP);
 }
