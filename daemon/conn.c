@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +32,16 @@ static bool has_asked(const struct conn *c)
 {
         char byte;
         return c->in_batch || recv(c->fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0;
+}
+
+/* Descriptors stay free for the prober, operators and a new store. */
+static unsigned places(const struct conns *cs)
+{
+        struct rlimit l = {.rlim_cur = RLIM_INFINITY};
+        getrlimit(RLIMIT_NOFILE, &l);
+        rlim_t spare = l.rlim_cur / 2 < CONN_SPARE_FDS ? l.rlim_cur / 2 : CONN_SPARE_FDS;
+        rlim_t room = l.rlim_cur - spare, wanted = (rlim_t)cs->core->conf->max_clients;
+        return (unsigned)(room < wanted ? room : wanted);
 }
 
 /* Room for one more: the connection that has been idle longest goes; its stub connects again when it has to.
@@ -115,7 +126,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
         (void)what;
         struct conns *cs = arg;
         for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
-                bool full = cs->n >= (unsigned)cs->core->conf->max_clients;
+                bool full = cs->n >= places(cs);
                 if (full && !someone_waits(listener))
                         return; /* nobody loses a place for nobody */
                 if (full && !make_room(cs)) {

@@ -8,7 +8,8 @@
 
 #include "daemon/core.h"
 
-#define CONN_BATCH 512 /* frames of one turn, and so of one transaction */
+#define CONN_BATCH     512 /* frames of one turn, and so of one transaction */
+#define CONN_SPARE_FDS 64  /* descriptors beside the connections'; half of them where `ulimit -n` is tight */
 
 struct event;
 struct event_base;

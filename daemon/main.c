@@ -21,8 +21,7 @@
 #include "daemon/ops.h"
 #include "daemon/prober.h"
 
-#define TICK_MS   20 /* the loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS) */
-#define SPARE_FDS 64 /* descriptors beside the clients' */
+#define TICK_MS 20 /* the loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS) */
 
 static struct {
         struct conf *conf;
@@ -98,6 +97,21 @@ static void complain_to(void *arg, const char *message)
         l->say(l->arg, message);
 }
 
+/* conn.c keeps to what the limit is. */
+static void raise_descriptor_limit(void)
+{
+        struct rlimit l;
+        rlim_t want = (rlim_t)d.conf->max_clients + CONN_SPARE_FDS;
+        if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= want)
+                return;
+        l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
+        setrlimit(RLIMIT_NOFILE, &l);
+        if (l.rlim_cur < want)
+                log_warning("only %lu descriptors allowed (ulimit -n): fewer clients at once than "
+                            "max_clients, which is %" PRId64,
+                            (unsigned long)l.rlim_cur, d.conf->max_clients);
+}
+
 static bool reload(void *arg, ops_say_fn *say, void *say_arg)
 {
         (void)arg;
@@ -112,6 +126,7 @@ static bool reload(void *arg, ops_say_fn *say, void *say_arg)
         conf_keep_start_options(new, old);
         d.conf = new;
         log_set_level((int)new->log_level);
+        raise_descriptor_limit();
         core_configure(&d.core, new, clock_mono());
         for (unsigned node = 0; node < PROBER_NODES_MAX; node++)
                 child_retell(&d.child, node);
@@ -135,20 +150,6 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 /* ---- setup ---- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg) { (void)fd, (void)what, (void)arg; }
-
-static void raise_descriptor_limit(void)
-{
-        struct rlimit l;
-        rlim_t want = (rlim_t)d.conf->max_clients + SPARE_FDS;
-        if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= want)
-                return;
-        l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
-        setrlimit(RLIMIT_NOFILE, &l);
-        if (l.rlim_cur < want)
-                log_warning("only %lu descriptors allowed (ulimit -n): idle clients beyond that are closed, "
-                            "max_clients is %" PRId64,
-                            (unsigned long)l.rlim_cur, d.conf->max_clients);
-}
 
 static bool set_up_loop(void)
 {

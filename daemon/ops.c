@@ -18,11 +18,12 @@
 #include "daemon/log.h"
 #include "daemon/show.h"
 
-#define LINE_MAX_BYTES 2048
-#define WORDS_MAX      8
-#define OPERATORS_MAX  32
-#define PATIENCE_S     5
-#define SECONDS_MAX    86400
+#define LINE_MAX_BYTES  2048
+#define WORDS_MAX       8
+#define OPERATORS_MAX   32
+#define PATIENCE_S      5
+#define SECONDS_MAX     86400
+#define ACCEPT_PAUSE_MS 100 /* when no descriptor is left: a level-triggered listener would spin */
 
 struct words {
         unsigned n;
@@ -404,9 +405,14 @@ static void admit(struct ops *ops, int fd)
 
 static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 {
+        const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
         (void)what;
         struct ops *ops = arg;
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+                event_del(ops->acceptable);
+                event_add(ops->again, &pause);
+        }
         if (fd < 0)
                 return;
         if (ops->n >= OPERATORS_MAX)
@@ -415,10 +421,22 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
                 admit(ops, fd);
 }
 
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd, (void)what;
+        struct ops *ops = arg;
+        event_add(ops->acceptable, NULL);
+}
+
 bool ops_init(struct ops *ops, int listener)
 {
         ops->acceptable = event_new(ops->base, listener, EV_READ | EV_PERSIST, on_acceptable, ops);
-        return ops->acceptable && !event_add(ops->acceptable, NULL);
+        ops->again = event_new(ops->base, -1, 0, on_again, ops);
+        return ops->acceptable && ops->again && !event_add(ops->acceptable, NULL);
 }
 
-void ops_fini(struct ops *ops) { event_free(ops->acceptable); }
+void ops_fini(struct ops *ops)
+{
+        event_free(ops->acceptable);
+        event_free(ops->again);
+}

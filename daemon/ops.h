@@ -21,7 +21,7 @@ struct ops {
         struct core *core;
         struct conns *conns;
         struct event_base *base;
-        struct event *acceptable;
+        struct event *acceptable, *again;
         gid_t operators; /* (gid_t)-1: none */
         unsigned n;      /* connections now */
         bool (*reload)(void *arg, ops_say_fn *say, void *say_arg);

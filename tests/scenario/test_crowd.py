@@ -3,6 +3,8 @@
 # ctest: asan
 import os
 import resource
+import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -16,6 +18,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def prober_of(daemon):
+    with open(f"/proc/{daemon.pid}/task/{daemon.pid}/children", encoding="ascii") as f:
+        return next(map(int, f.read().split()), None)
 
 
 def cpu_seconds(pid):
@@ -54,6 +61,20 @@ class People:
             self.process.wait()
             self.process.stdin.close()
             self.process.stdout.close()
+
+
+class Pump:
+    """pump.c: one process that keeps its connections busy."""
+
+    def __init__(self, daemon, connections, *how):
+        self.process = harness.spawn([os.path.join(harness.BUILD, "tests", "pump"), daemon.dir, str(connections), *how],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert harness.Answer(self.process.stdout.readline().rstrip("\n")).ready == connections
+
+    def close(self):
+        if self.process.returncode is None:
+            said, _ = self.process.communicate(timeout=30)
+            self.answers = harness.Answer(said.rstrip("\n")).answers
 
 
 class Crowd(harness.Scenario):
@@ -126,6 +147,26 @@ class Crowd(harness.Scenario):
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (room, room))
         self.assertEqual(newcomer.answer().status, "OK")
         self.assertGreater(daemon.ask("show", "stats")["stats"]["accept_failures"], 0)
+
+    def test_busy_clients_leave_descriptors_for_the_prober_and_for_operators(self):
+        daemon = self.daemon({"main": NO_NODES})
+        room = descriptors(daemon.pid) + 24
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (room, room))
+        self._ends(Pump(daemon, 60, "again"))
+        eventually(lambda: daemon.ask("status")["clients"] == room - room // 2, what="all places are taken")
+        starts = daemon.ask("show", "stats")["stats"]["prober_starts"]
+        os.kill(prober_of(daemon), signal.SIGKILL)
+        eventually(lambda: daemon.ask("show", "stats")["stats"]["prober_starts"] > starts, what="another prober")
+        eventually(lambda: prober_of(daemon), what="another prober")
+        self.assertFalse([line for line in daemon.log if "Too many open files" in line])
+        operators = [socket.socket(socket.AF_UNIX) for _ in range(30)]  # more than there are descriptors
+        for operator in operators:
+            self.addCleanup(operator.close)
+            operator.connect(f"{daemon.dir}/ctl.sock")
+        eventually(lambda: descriptors(daemon.pid) == room, what="no descriptor is left")
+        for operator in operators:
+            operator.close()
+        self.assertTrue(daemon.ask("status")["ok"])
 
 
 if __name__ == "__main__":

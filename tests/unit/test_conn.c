@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
 #include <sys/resource.h>
@@ -245,6 +246,35 @@ Test(conn, without_descriptors_the_connected_are_served_and_the_loop_does_not_sp
         expect_served(b);
         close(a);
         close(b);
+}
+
+Test(conn, few_descriptors_are_few_places_and_some_stay_free)
+{
+        struct rlimit was, low;
+        int fd[100], next = dup(2);
+        close(next);
+        unsigned places = (unsigned)next + 10; /* what is open already is most of the other half */
+        cr_assert_lt(places, 64);
+        getrlimit(RLIMIT_NOFILE, &was);
+        for (unsigned i = 0; i < places + 10; i++) {
+                int here = client();
+                fd[i] = fcntl(here, F_DUPFD, 200); /* out of the daemon's way */
+                cr_assert_geq(fd[i], 200);
+                close(here);
+        }
+        low = (struct rlimit){2 * places, was.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &low);
+        for (unsigned i = 0; i < 20; i++) {
+                turn();
+                cr_assert_leq(conns.n, places);
+        }
+        cr_expect_eq(conns.n, places);
+        int spare = dup(2);
+        cr_expect_geq(spare, 0);
+        close(spare);
+        setrlimit(RLIMIT_NOFILE, &was);
+        for (unsigned i = 0; i < places + 10; i++)
+                close(fd[i]);
 }
 
 Test(conn, while_paused_no_frame_is_taken)

@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -286,6 +287,27 @@ Test(ops, a_line_gets_its_answer_and_then_the_end)
         serve_until(&ops.n, 0);
         close(fd);
         close(caller());
+        serve_until(&ops.n, 0);
+        ops_fini(&ops);
+        event_base_free(base);
+        close(listener);
+}
+
+Test(ops, without_a_descriptor_an_operator_waits_and_the_loop_does_not_spin)
+{
+        struct rlimit was, low;
+        int listener = listening(), fd = socket(AF_UNIX, SOCK_STREAM, 0), next = dup(fd);
+        close(next);
+        getrlimit(RLIMIT_NOFILE, &was);
+        low = (struct rlimit){(rlim_t)next, was.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &low);
+        cr_assert_eq(connect(fd, (struct sockaddr *)&address, address_size), 0);
+        event_base_loop(base, EVLOOP_ONCE);
+        cr_expect_eq(ops.n, 0);
+        cr_expect_not(event_pending(ops.acceptable, EV_READ, NULL), "the listener rests");
+        setrlimit(RLIMIT_NOFILE, &was);
+        serve_until(&ops.n, 1);
+        close(fd);
         serve_until(&ops.n, 0);
         ops_fini(&ops);
         event_base_free(base);
