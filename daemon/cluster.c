@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/promotion.h"
+#include "daemon/record.h"
 #include "daemon/schedule.h"
 
-#define FIRST_CHECKS_MS                                                                                      \
-        50 /* a node of unknown state is asked this often, so that a start does not take `rise` intervals */
-#define PROBER_GRACE_MS                                                                                      \
-        250 /* the prober keeps the deadlines; this much later the core stops believing in it */
+#define FIRST_CHECKS_MS 50  /* between checks of a node of unknown state, so that a start is quick */
+#define PROBER_GRACE_MS 250 /* the prober keeps the deadlines; this much later it is not believed in */
 
 #define FOR_EACH_NODE(c, n)                                                                                  \
         for (struct cluster_node *n = (c)->node; n < (c)->node + PNR_NODES_MAX; n++)                         \
@@ -27,16 +27,16 @@ static bool is_primary(const struct cluster *c, const struct cluster_node *n)
         return slot_of(c, n) == c->primary;
 }
 
-static bool in_schedule(const struct cluster *c, const struct cluster_node *n)
+static const char *name_of(const struct cluster *c, unsigned slot)
 {
-        return !is_primary(c, n) && n->state == NODE_UP && n->admin == NODE_READY && n->conf.weight;
+        return slot == PNR_NO_NODE ? "unknown" : c->node[slot].conf.name;
 }
 
 static void rebuild_schedule(struct cluster *c)
 {
         unsigned weight[PNR_NODES_MAX] = {0};
         FOR_EACH_NODE (c, n)
-                if (in_schedule(c, n))
+                if (cluster_schedules(c, n))
                         weight[slot_of(c, n)] = n->conf.weight;
         c->n_schedule = schedule_build(weight, PNR_NODES_MAX, c->schedule);
         c->dirty = true;
@@ -71,12 +71,9 @@ static void move(struct cluster *c, struct cluster_node *n, enum node_state to, 
 static void count_check(struct cluster *c, struct cluster_node *n, enum node_verdict v, struct mono now)
 {
         window_push(&n->window, v == NODE_GOOD);
-        if (v == NODE_WRONG) {
-                move(c, n, NODE_DOWN, now);
-                return;
-        }
-        move(c, n, node_next_state(n->state, &n->window, (unsigned)c->conf.fall, (unsigned)c->conf.rise),
-             now);
+        enum node_state next =
+            node_next_state(n->state, &n->window, (unsigned)c->conf.fall, (unsigned)c->conf.rise);
+        move(c, n, v == NODE_WRONG ? NODE_DOWN : next, now);
 }
 
 static void start_afresh(struct cluster *c, struct cluster_node *n, struct mono now)
@@ -175,8 +172,7 @@ static struct cluster_node *free_slot(struct cluster *c)
         return NULL;
 }
 
-/* Another primary, or the same one on another history: what was fenced and sampled before says nothing now.
- */
+/* Another primary, or the same one on another history: what was fenced and sampled says nothing now. */
 static void new_history(struct cluster *c)
 {
         marks_clear(&c->samples);
@@ -278,68 +274,21 @@ void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, 
 
 /* ---- answers ---- */
 
-/* Nodes out of recovery, as far as they answer. */
-struct leaders {
-        bool all_asked;    /* every node has been heard or given up on */
-        bool leads;        /* the primary is one of them */
-        unsigned rivals;   /* the others */
-        unsigned heirs;    /* rivals on a newer timeline than the primary was ever on */
-        unsigned heir;     /* one of those */
-        unsigned foremost; /* newest timeline of all, the primary's before an equal one */
-};
-
-static struct leaders find_leaders(struct cluster *c)
-{
-        struct leaders l = {.all_asked = true, .heir = PNR_NO_NODE, .foremost = PNR_NO_NODE};
-        uint32_t newest = 0;
-        FOR_EACH_NODE (c, n) {
-                l.all_asked = l.all_asked && (n->checks || n->admin == NODE_MAINT);
-                if (!n->answers || n->facts.in_recovery)
-                        continue;
-                if (is_primary(c, n))
-                        l.leads = true;
-                else if (c->system_identifier && n->facts.system_identifier != c->system_identifier)
-                        continue;
-                else
-                        l.rivals++;
-                if (n->facts.timeline > newest || (is_primary(c, n) && n->facts.timeline == newest)) {
-                        newest = n->facts.timeline;
-                        l.foremost = slot_of(c, n);
-                }
-                if (!is_primary(c, n) && n->facts.timeline > c->timeline) {
-                        l.heirs++;
-                        l.heir = slot_of(c, n);
-                }
-        }
-        return l;
-}
-
-/* follow_promotion: the primary is the node that is not in recovery.  Two at once: keep the last one, alarm;
- * where no store tells which one was the last, the newest timeline, else the configured role. */
 static void follow_promotion(struct cluster *c, struct mono now)
 {
-        const struct cluster_node *was = c->primary == PNR_NO_NODE ? NULL : &c->node[c->primary];
-        struct leaders l = find_leaders(c);
-        bool gone = !l.leads && (!was || was->state == NODE_DOWN || was->answers);
-        bool split = l.rivals > 1 || (l.leads && l.rivals);
-        unsigned next = c->primary;
-        if (l.all_asked && !c->settled && l.foremost != PNR_NO_NODE)
-                next = l.foremost;
-        else if (l.all_asked && gone && l.heirs == 1)
-                next = l.heir;
-        c->settled = c->settled || (l.all_asked && l.foremost != PNR_NO_NODE);
-        const char *name = next == PNR_NO_NODE ? "unknown" : c->node[next].conf.name;
-        if (next != c->primary) {
-                log_warning("cluster %s: the primary is now %s, was %s", c->conf.name, name,
-                            was ? was->conf.name : "unknown");
-                set_primary(c, next, now);
-                c->system_identifier = c->node[next].facts.system_identifier;
-                c->timeline = c->node[next].facts.timeline; /* from here on nobody older inherits */
+        struct promotion next = promotion_decide(c);
+        const char *was = name_of(c, c->primary), *name = name_of(c, next.primary);
+        c->settled = next.settled;
+        if (next.primary != c->primary) {
+                log_warning("cluster %s: the primary is now %s, was %s", c->conf.name, name, was);
+                set_primary(c, next.primary, now);
+                c->system_identifier = c->node[next.primary].facts.system_identifier;
+                c->timeline = c->node[next.primary].facts.timeline; /* nobody older inherits */
         }
-        if (split && !c->split_brain)
+        if (next.split_brain && !c->split_brain)
                 log_error("cluster %s: split brain: more than one node is out of recovery; the primary is %s",
                           c->conf.name, name);
-        c->split_brain = split;
+        c->split_brain = next.split_brain;
 }
 
 static void primary_told(struct cluster *c, const struct cluster_node *n)
@@ -367,7 +316,7 @@ static void primary_told(struct cluster *c, const struct cluster_node *n)
         fence_answer(&c->fence, f->position);
         c->fences++;
         FOR_EACH_NODE (c, r) /* who has it already should not wait for its next turn */
-                if (!r->asked && in_schedule(c, r))
+                if (!r->asked && cluster_schedules(c, r))
                         r->sent = (struct mono){0};
 }
 
@@ -525,7 +474,7 @@ static struct mono ask_due(const struct cluster *c, const struct cluster_node *n
                 return due;
         if (is_primary(c, n) && fence_wanted(&c->fence))
                 return mono_sooner(due, mono_plus(c->fenced_at, c->conf.fence_interval_ms));
-        if (in_schedule(c, n) && c->fence.fenced)
+        if (cluster_schedules(c, n) && c->fence.fenced)
                 return mono_sooner(due, mono_plus(n->sent, replica_pause_ms(c)));
         return due;
 }
@@ -579,9 +528,8 @@ struct mono cluster_next_due(const struct cluster *c, struct mono now)
                 const struct cluster_node *n = &c->node[i];
                 if (!n->conf.name[0] || n->admin == NODE_MAINT)
                         continue;
-                due =
-                    mono_sooner(due, n->asked ? mono_plus(n->sent, c->conf.check_timeout_ms + PROBER_GRACE_MS)
-                                              : ask_due(c, n, now));
+                struct mono given_up = mono_plus(n->sent, c->conf.check_timeout_ms + PROBER_GRACE_MS);
+                due = mono_sooner(due, n->asked ? given_up : ask_due(c, n, now));
         }
         return due;
 }
@@ -606,8 +554,8 @@ void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const c
 void cluster_return(struct cluster *c, const struct cluster_conf *conf, struct mono now)
 {
         uint64_t earlier = c->fence.open, number = c->last_number;
-        struct mono live_until = c->live_until, floor_until = c->floor_until;
-        struct mono hold_until = c->hold_until, floor_hold = c->floor_hold;
+        struct mono live_until = c->live_until, hold_until = c->hold_until;
+        struct mono floor_until = c->floor_until, floor_hold = c->floor_hold;
         cluster_init(c, conf, c->number, now);
         c->last_number = number; /* an answer to an earlier question may still be under way */
         fence_remember(&c->fence, earlier);
@@ -642,43 +590,8 @@ void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
         cluster_raise_floor(c, now, owed_ms > most_ms ? owed_ms : most_ms, why);
 }
 
-/* ---- the record ---- */
-
-static void publish_nodes(const struct cluster *c, struct pnr_cluster *r)
-{
-        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
-                const struct cluster_node *n = &c->node[i];
-                if (!n->conf.name[0])
-                        continue;
-                struct pnr_node *p = &r->node[i];
-                memcpy(p->name, n->conf.name, sizeof p->name);
-                p->weight = n->conf.weight;
-                p->caught_up = n->caught_up;
-                p->stamp_ms = n->stamp.ms;
-                r->n_nodes = (uint16_t)(i + 1);
-                if (in_schedule(c, n))
-                        r->scheduled |= 1u << i;
-        }
-}
-
 void cluster_publish(struct cluster *c, struct pnr_cluster *ret)
 {
-        memset(ret, 0, sizeof *ret);
-        memcpy(ret->name, c->conf.name, sizeof ret->name);
-        ret->open_generation = c->fence.open;
-        ret->floor_generation = c->floor_generation;
-        ret->floor_until_ms = c->floor_until.ms;
-        ret->floor_hold_ms = c->floor_hold.ms;
-        ret->flags = (c->removed ? PNR_CLUSTER_REMOVED : 0) |
-                     (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0);
-        ret->trust_ms = (uint32_t)c->conf.caught_up_trust_ms;
-        ret->pin_ms = (uint32_t)c->conf.pin_seconds_ms;
-        ret->max_pin_ms = (uint32_t)c->conf.max_pin_seconds_ms;
-        ret->primary = (uint16_t)c->primary;
-        ret->system_identifier = c->system_identifier;
-        ret->timeline = c->timeline;
-        ret->n_schedule = (uint16_t)c->n_schedule;
-        memcpy(ret->schedule, c->schedule, c->n_schedule);
-        publish_nodes(c, ret);
+        record_fill(c, ret);
         c->dirty = false;
 }

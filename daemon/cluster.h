@@ -106,6 +106,13 @@ void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, 
 /* Fills the record for the store and clears `dirty`. */
 void cluster_publish(struct cluster *c, struct pnr_cluster *ret);
 
+/* Is it, a node of c, to be read from? */
+static inline bool cluster_schedules(const struct cluster *c, const struct cluster_node *n)
+{
+        bool leads = n - c->node == c->primary;
+        return !leads && n->state == NODE_UP && n->admin == NODE_READY && n->conf.weight;
+}
+
 static inline bool cluster_waits(const struct cluster *c, struct mono now)
 {
         return !mono_reached(now, c->live_until);

@@ -201,6 +201,31 @@ static inline uint64_t play_write(struct play *p)
         return cluster_pin(&p->c, p->now, 15000);
 }
 
+/* A write that both replicas have and that is known of them. */
+static inline uint64_t play_caught_up(struct play *p)
+{
+        uint64_t g = play_write(p);
+        p->server[1].position = p->server[2].position = p->server[0].position;
+        play_for(p, 300);
+        cr_assert(play_released(p, 1, g) && play_released(p, 2, g));
+        return g;
+}
+
+/* Another daemon, which has only what the store says. */
+static inline void play_restart(struct play *p)
+{
+        struct pnr_cluster found = play_record(p);
+        struct pnr_endpoint endpoint[PNR_NODES_MAX];
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++)
+                memcpy(endpoint[i].conninfo, p->c.node[i].conf.endpoint, sizeof endpoint[i].conninfo);
+        uint8_t admin[PNR_NODES_MAX] = {0};
+        cluster_init(&p->c, &p->conf, 0, p->now);
+        cluster_remember(&p->c, &found, admin, p->now, p->now, p->now);
+        cluster_resume(&p->c, &found, endpoint, p->now);
+        cluster_stood_still(&p->c, p->now, "restart");
+        memset(p->number, 0, sizeof p->number);
+}
+
 /* Lets the replica stand at a sample of the primary that will be `lag_ms` old when the next step has been
  * made. */
 static inline void play_lag(struct play *p, unsigned slot, int64_t lag_ms)

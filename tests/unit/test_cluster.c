@@ -429,14 +429,7 @@ Test(cluster, early_release_off_releases_nobody_also_when_it_is_switched_off_lat
 
 /* ---- caught up ---- */
 
-static uint64_t caught_up_once(void)
-{
-        uint64_t g = play_write(&p);
-        p.server[1].position = p.server[2].position = p.server[0].position;
-        play_for(&p, 300);
-        cr_assert(play_released(&p, 1, g) && play_released(&p, 2, g));
-        return g;
-}
+static uint64_t caught_up_once(void) { return play_caught_up(&p); }
 
 Test(cluster, caught_up_is_computed_afresh_from_each_answer, .init = two_up)
 {
@@ -545,211 +538,6 @@ Test(cluster, a_primary_that_cannot_say_where_it_stands_fences_nothing, .init = 
         cr_expect_not(play_released(&p, 1, g), "an unknown system is not the same system");
 }
 
-/* ---- who is the primary ---- */
-
-static void following(void)
-{
-        struct cluster_conf conf = play_conf("main", 3);
-        conf.follow_promotion = 1;
-        play_init_with(&p, &conf);
-        play_up(&p);
-}
-
-static void promote(unsigned slot, uint32_t timeline)
-{
-        p.server[slot].in_recovery = false;
-        p.server[slot].timeline = timeline;
-}
-
-/* The others replay what this primary has. */
-static void follow(unsigned primary)
-{
-        for (unsigned i = 0; i < p.conf.n_nodes; i++)
-                if (i != primary && p.server[i].in_recovery) {
-                        p.server[i].timeline = p.server[primary].timeline;
-                        p.server[i].position = p.server[primary].position;
-                }
-}
-
-static unsigned primary(void) { return play_record(&p).primary; }
-
-Test(cluster, a_promoted_node_is_followed_once_the_old_primary_is_down, .init = following)
-{
-        uint64_t g = caught_up_once();
-        p.server[0].manner = REFUSES;
-        promote(1, 2);
-        play_one_check(&p, 0);
-        cr_expect_eq(primary(), 0, "one failed check is not fall of them");
-        play_one_check(&p, 0);
-        play_one_check(&p, 1);
-        cr_expect_eq(primary(), 1);
-        cr_expect_not(play_released(&p, 2, g), "fenced on the old primary");
-        uint64_t second = cluster_pin(&p.c, p.now, 15000);
-        follow(1);
-        play_for(&p, 3000);
-        cr_expect_eq(primary(), 1);
-        cr_expect_eq(state(1), NODE_UP);
-        cr_expect_not(play_scheduled(&p, 1));
-        cr_expect(play_released(&p, 2, g) && play_released(&p, 2, second));
-        cr_expect_not(p.c.split_brain);
-}
-
-Test(cluster, without_follow_promotion_the_configured_primary_stays, .init = two_up)
-{
-        p.server[0].manner = REFUSES;
-        promote(1, 2);
-        play_for(&p, 5000);
-        cr_expect_eq(primary(), 0);
-        cr_expect_not(play_scheduled(&p, 1));
-}
-
-Test(cluster, a_primary_in_recovery_hands_over_at_once_and_shows_itself_anew_as_a_replica, .init = following)
-{
-        p.server[0].in_recovery = true;
-        promote(1, 2);
-        follow(1);
-        play_one_check(&p, 1);
-        play_one_check(&p, 0);
-        cr_expect_eq(primary(), 1);
-        cr_expect_not(play_scheduled(&p, 0), "it was good as a primary, not as a replica");
-        play_for(&p, 3000);
-        cr_expect(play_scheduled(&p, 0));
-}
-
-Test(cluster, in_a_split_brain_the_last_primary_stays_and_an_alarm_stands, .init = following)
-{
-        promote(1, 2);
-        play_for(&p, 3000);
-        cr_expect_eq(primary(), 0);
-        cr_expect(p.c.split_brain);
-        cr_expect_not(play_scheduled(&p, 1));
-        p.server[1].in_recovery = true;
-        p.server[1].timeline = 1;
-        play_for(&p, 3000);
-        cr_expect_not(p.c.split_brain, "the alarm ends with its cause");
-        cr_expect(play_scheduled(&p, 1));
-}
-
-Test(cluster, of_two_promoted_nodes_neither_is_followed, .init = following)
-{
-        p.server[0].manner = SILENT;
-        promote(1, 2);
-        promote(2, 2);
-        play_for(&p, 10000);
-        cr_expect_eq(primary(), 0);
-        cr_expect(p.c.split_brain);
-        p.server[2].manner = REFUSES;
-        play_for(&p, 1000);
-        cr_expect_eq(primary(), 1, "one of them is left");
-}
-
-Test(cluster, an_old_primary_that_comes_back_never_gets_its_role_back_by_itself)
-{
-        for (int64_t away = 0; away < 3000;
-             away += STEP_MS) { /* it comes back at every moment after the switch */
-                following();
-                p.c.node[1].due.ms += away / 2 % 500; /* its checks come at other times than the old one's */
-                p.server[0].manner = REFUSES;
-                promote(1, 2);
-                follow(1);
-                while (primary() == 0)
-                        play_step(&p);
-                play_for(&p, away % 1500);
-                p.server[0].manner = ANSWERS;
-                p.server[1].manner =
-                    away < 1500 ? ANSWERS : REFUSES; /* ... also when the new one fails just then */
-                for (unsigned i = 0; i < 200; i++) {
-                        play_step(&p);
-                        cr_assert_eq(primary(), 1, "back after %ld ms", (long)away);
-                        cr_assert_not(play_scheduled(&p, 0));
-                }
-                cr_assert_eq(p.c.split_brain, away < 1500, "two are out of recovery, or one");
-        }
-}
-
-Test(cluster, a_node_of_another_system_is_not_followed, .init = following)
-{
-        p.server[0].manner = REFUSES;
-        promote(1, 2);
-        p.server[1].system++;
-        play_for(&p, 5000);
-        cr_expect_eq(primary(), 0);
-}
-
-Test(cluster, after_a_lost_store_the_higher_timeline_leads_else_the_configured_role)
-{
-        for (uint32_t timeline = 1; timeline <= 2; timeline++)
-                for (unsigned late = 0; late < 3; late++) { /* whoever answers last */
-                        struct cluster_conf conf = play_conf("main", 2);
-                        conf.follow_promotion = 1;
-                        play_init_with(&p, &conf);
-                        promote(1, timeline);
-                        p.server[2].timeline = timeline;
-                        p.server[late].manner = SILENT;
-                        play_for(&p, 100);
-                        p.server[late].manner = ANSWERS;
-                        play_tell(&p, late);
-                        play_for(&p, 3000);
-                        cr_expect_eq(primary(), timeline - 1, "timeline %u, %u last: %u", timeline, late,
-                                     primary());
-                        cr_expect(p.c.split_brain);
-                        cr_expect_not(play_scheduled(&p, 2 - timeline));
-                }
-}
-
-Test(cluster, a_remembered_primary_is_kept_in_a_split_brain)
-{
-        struct cluster_conf conf = play_conf("main", 2);
-        struct pnr_cluster found = {
-            .name = "main", .n_nodes = 2, .primary = 1, .node = {{.name = "x"}, {.name = "shadow-2"}}};
-        uint8_t admin[PNR_NODES_MAX] = {0};
-        for (unsigned follows = 0; follows <= 1; follows++) {
-                conf.follow_promotion = follows;
-                play_init_with(&p, &conf);
-                cluster_remember(&p.c, &found, admin, p.now, p.now, p.now);
-                promote(2, 1);
-                play_for(&p, 3000);
-                cr_expect_eq(primary(), follows ? 2 : 0);
-        }
-}
-
-/* Another daemon, which has only the store. */
-static void restart(void)
-{
-        struct pnr_cluster found = play_record(&p);
-        struct pnr_endpoint endpoint[PNR_NODES_MAX];
-        for (unsigned i = 0; i < PNR_NODES_MAX; i++)
-                memcpy(endpoint[i].conninfo, p.c.node[i].conf.endpoint, sizeof endpoint[i].conninfo);
-        uint8_t admin[PNR_NODES_MAX] = {0};
-        cluster_init(&p.c, &p.conf, 0, p.now);
-        cluster_remember(&p.c, &found, admin, p.now, p.now, p.now);
-        cluster_resume(&p.c, &found, endpoint, p.now);
-        cluster_stood_still(&p.c, p.now, "restart");
-        memset(p.number, 0, sizeof p.number);
-}
-
-Test(cluster, after_a_restart_nobody_inherits_who_is_older_or_of_another_system, .init = following)
-{
-        p.server[0].manner = REFUSES;
-        promote(1, 2);
-        follow(1);
-        play_for(&p, 2000);
-        cr_assert_eq(primary(), 1);
-        p.server[1].manner = REFUSES;
-        p.server[0].manner = ANSWERS; /* out of recovery still, on timeline 1 */
-        restart();
-        play_for(&p, 3000);
-        cr_expect_eq(primary(), 1);
-        promote(2, 3);
-        p.server[2].system++;
-        restart(); /* once more, without having heard the primary in between */
-        play_for(&p, 3000);
-        cr_expect_eq(primary(), 1);
-        p.server[2].system--;
-        play_for(&p, 3000);
-        cr_expect_eq(primary(), 2, "who is newer and of the same system does");
-}
-
 /* ---- reload ---- */
 
 static void reload(void) { cluster_configure(&p.c, &p.conf, p.now); }
@@ -824,23 +612,12 @@ Test(cluster, roles_that_a_reload_swaps_have_to_be_shown_anew, .init = two_up)
         p.conf.node[0].is_primary = false;
         p.conf.node[1].is_primary = true;
         reload();
-        cr_expect_eq(primary(), 1);
+        cr_expect_eq(play_record(&p).primary, 1);
         for (unsigned i = 0; i < 300; i++) {
                 cr_assert_not(play_scheduled(&p, 0), "it is not in recovery");
                 cr_assert_not(play_scheduled(&p, 1));
                 play_step(&p);
         }
-}
-
-Test(cluster, the_alarm_ends_when_promotion_is_no_longer_followed, .init = following)
-{
-        promote(1, 2);
-        play_for(&p, 2000);
-        cr_assert(p.c.split_brain);
-        p.conf.follow_promotion = 0;
-        reload();
-        play_for(&p, 2000);
-        cr_expect_not(p.c.split_brain);
 }
 
 Test(cluster, a_removed_cluster_is_published_as_such_and_asks_nobody, .init = two_up)
@@ -946,7 +723,7 @@ Test(cluster, an_earlier_daemon_s_schedule_stands_until_checks_fail)
 Test(cluster, a_server_that_took_over_a_name_meanwhile_is_not_resumed, .init = two_up)
 {
         strcpy(p.conf.node[1].endpoint, "host=elsewhere");
-        restart();
+        play_restart(&p);
         cr_expect_not(play_scheduled(&p, 1));
         cr_expect(play_scheduled(&p, 2));
         play_up(&p);
@@ -972,7 +749,7 @@ Test(cluster, a_restart_holds_no_lag_against_a_node_that_it_cannot_know_yet)
                 busy_for(9000, 3000);
                 cr_assert(play_scheduled(&p, 1) && play_scheduled(&p, 2));
                 p.server[0].manner = SILENT; /* the replicas answer first */
-                restart();
+                play_restart(&p);
                 busy_for(200, 3000);
                 cr_expect(p.c.node[1].checks > 0 && p.c.node[1].facts.lag_ms == LAG_UNKNOWN);
                 p.server[0].manner = ANSWERS;
@@ -994,7 +771,7 @@ Test(cluster, what_a_restarted_daemon_does_not_wait_for)
         for (unsigned what = 0; what < 4; what++) {
                 two_up();
                 busy_for(9000, 3000);
-                restart();
+                play_restart(&p);
                 busy_for(500, 3000);
                 cr_assert(p.c.node[1].resumed && play_scheduled(&p, 1));
                 switch (what) {
@@ -1017,7 +794,7 @@ Test(cluster, a_primary_that_is_dead_over_a_restart_takes_no_replica_along, .ini
         p.server[0].manner = REFUSES;
         play_for(&p, 3000);
         p.server[1].timeline = 0; /* without it nobody streams */
-        restart();
+        play_restart(&p);
         play_for(&p, 60000);
         cr_expect(play_scheduled(&p, 1) && play_scheduled(&p, 2));
         p.server[0].manner = ANSWERS;
@@ -1091,21 +868,6 @@ Test(cluster, a_shorter_pin_does_not_end_the_wait_for_a_longer_one, .init = two_
         cluster_pin(&p.c, p.now, 15000);
         cluster_pin(&p.c, p.now, 1);
         cr_expect(cluster_waits(&p.c, mono_plus(p.now, 14999)));
-}
-
-Test(cluster, the_record_says_what_was_configured, .init = two_up)
-{
-        p.conf.no_replica = CONF_NO_REPLICA_ERROR;
-        p.conf.node[2].weight = 5;
-        reload();
-        cr_expect(p.c.dirty);
-        struct pnr_cluster r = play_record(&p);
-        cr_expect_not(p.c.dirty);
-        cr_expect_eq(r.flags, PNR_CLUSTER_NO_REPLICA_ERROR);
-        cr_expect(r.trust_ms == 250 && r.pin_ms == 15000 && r.max_pin_ms == 300000 && r.n_nodes == 3);
-        cr_expect_str_eq(r.node[2].name, "shadow-2");
-        cr_expect_eq(r.node[2].weight, 5);
-        cr_expect_eq(r.scheduled, 6);
 }
 
 Test(cluster, it_is_never_due_for_ever)
