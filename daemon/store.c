@@ -524,7 +524,7 @@ static bool supplants(const struct survey *old)
 static int open_any(struct store *s, const struct store_want *want, struct store_found *found)
 {
         struct survey old;
-        survey_file(&old, s->dir_fd, DATA, want->boot_id, found);
+        survey_file(&old, s->dir_fd, DATA, want->boot_id, want->now, found);
         bool supplanted = supplants(&old);
         if (!survey_reusable(&old, store_map_size(want->max_pins)))
                 memcpy(found->why_new, old.why, sizeof found->why_new);

@@ -24,6 +24,7 @@ struct visit {
         struct survey *survey;
         struct store_found *found;
         const uint8_t *boot_id;
+        struct mono now;
         bool has_header;
         uint64_t next_page; /* key of the pin page that is due; 0: none, or all seen */
 };
@@ -57,6 +58,10 @@ static bool visit_header(struct visit *v, const void *value, size_t size)
                 return odd(survey, "of another boot");
         if ((h->state != PNR_LIVE && h->state != PNR_RETIRED) || h->n_clusters > PNR_CLUSTERS_MAX)
                 return odd(survey, "header is damaged");
+        if (h->heartbeat_ms >
+            v->now.ms) /* the clock of one boot does not go back: time namespaces shift it */
+                return odd(survey, "of another time namespace: its heartbeat is %lld ms ahead",
+                           (long long)(h->heartbeat_ms - v->now.ms));
         v->found->cursor = h->cursor;
         v->found->heartbeat = (struct mono){h->heartbeat_ms};
         v->has_header = true;
@@ -143,11 +148,11 @@ static bool visit_record(void *arg, uint64_t key, const void *value, size_t size
         return odd(v->survey, "record %#llx is damaged", (unsigned long long)key);
 }
 
-static bool survey_records(struct survey *survey, int fd, const uint8_t boot_id[16],
+static bool survey_records(struct survey *survey, int fd, const uint8_t boot_id[16], struct mono now,
                            struct store_found *found)
 {
         struct image image;
-        struct visit v = {.survey = survey, .found = found, .boot_id = boot_id};
+        struct visit v = {.survey = survey, .found = found, .boot_id = boot_id, .now = now};
         if (!image_open(&image, fd))
                 return odd(survey, "%s", image.why);
         survey->map_bytes = image.map_bytes;
@@ -162,7 +167,8 @@ static bool survey_records(struct survey *survey, int fd, const uint8_t boot_id[
         return true;
 }
 
-static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[16], struct store_found *found)
+static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[16], struct mono now,
+                             struct store_found *found)
 {
         if (fstat(fd, &ret->st))
                 return odd(ret, "fstat: %s", strerror(errno));
@@ -174,7 +180,7 @@ static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[1
         if (!records)
                 return odd(ret, "out of memory");
         struct store_found read = {.cluster = records->cluster, .endpoint = records->endpoint};
-        if (!survey_records(ret, fd, boot_id, &read)) {
+        if (!survey_records(ret, fd, boot_id, now, &read)) {
                 free(records);
                 return false;
         }
@@ -182,7 +188,7 @@ static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[1
         return true;
 }
 
-void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t boot_id[16],
+void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t boot_id[16], struct mono now,
                  struct store_found *found)
 {
         memset(ret, 0, sizeof *ret);
@@ -192,7 +198,7 @@ void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t
                 odd(ret, "%s", errno == ENOENT ? "no file" : strerror(errno));
                 return;
         }
-        ret->whole = survey_open_file(ret, fd, boot_id, found);
+        ret->whole = survey_open_file(ret, fd, boot_id, now, found);
         close(fd);
 }
 

@@ -23,7 +23,7 @@ static struct survey survey(const char *name)
         struct store_found found = {0};
         struct store_want want = want_of(1000);
         int dir_fd = open(store_dir, O_PATH | O_DIRECTORY);
-        survey_file(&ret, dir_fd, name, want.boot_id, &found);
+        survey_file(&ret, dir_fd, name, want.boot_id, want.now, &found);
         close(dir_fd);
         free(found.cluster);
         return ret;

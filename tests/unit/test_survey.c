@@ -17,7 +17,7 @@ static struct survey survey(void)
         int dir_fd = open(store_dir, O_PATH | O_DIRECTORY);
         free(found.cluster);
         memset(&found, 0, sizeof found);
-        survey_file(&ret, dir_fd, "data.mdb", want.boot_id, &found);
+        survey_file(&ret, dir_fd, "data.mdb", want.boot_id, want.now, &found);
         close(dir_fd);
         return ret;
 }
@@ -123,6 +123,12 @@ Test(survey, each_odd_record_is_a_reason)
         h = header_of(s, PNR_CLUSTERS_MAX + 1);
         MUST_OK(store_put_header(s, &h));
         expect("header is damaged");
+
+        begin();
+        h = header_of(s, 2);
+        h.heartbeat_ms = T0.ms + 1;
+        MUST_OK(store_put_header(s, &h));
+        expect("of another time namespace: its heartbeat is 1 ms ahead");
 
         begin();
         h = header_of(s, 2);
