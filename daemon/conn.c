@@ -17,6 +17,7 @@
 #define ACCEPTS_PER_TURN 64
 #define ACCEPT_PAUSE_MS  100 /* when no descriptor is left: a level-triggered listener would spin */
 #define FULL_PAUSE_MS    2   /* when every place is in use */
+#define HEARD_REQUESTS   2   /* the greeting and what it came for */
 #define IDLE_MS          10  /* who came or was answered later than this may be about to ask */
 
 static void drop(struct conn *c)
@@ -121,6 +122,21 @@ static bool someone_waits(int listener)
         return poll(&p, 1, 0) == 1;
 }
 
+/* False, and errno: nobody came, or there was no room for him. */
+static bool take_in(struct conns *cs)
+{
+        int fd = accept4(event_get_fd(cs->acceptable), NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+                return false;
+        if (adopt(cs, fd))
+                return true;
+        close(fd);
+        errno = ENOMEM;
+        return false;
+}
+
+static bool lacks_means(int err) { return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS; }
+
 static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 {
         (void)what;
@@ -133,19 +149,11 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
                         rest(cs, FULL_PAUSE_MS);
                         return;
                 }
-                int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-                if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-                        if (!make_room(cs))
-                                rest(cs, cs->n ? FULL_PAUSE_MS : ACCEPT_PAUSE_MS);
-                        return; /* the next turn tries again with what was freed */
-                }
-                if (fd < 0)
-                        return;
-                if (!adopt(cs, fd)) {
-                        close(fd);
-                        rest(cs, ACCEPT_PAUSE_MS);
-                        return;
-                }
+                if (take_in(cs))
+                        continue;
+                if (lacks_means(errno) && !make_room(cs))
+                        rest(cs, cs->n ? FULL_PAUSE_MS : ACCEPT_PAUSE_MS);
+                return; /* the next turn tries again with what was freed */
         }
 }
 
@@ -167,23 +175,57 @@ bool conns_init(struct conns *cs, struct event_base *base, struct core *core, in
         return cs->acceptable && cs->again && !event_add(cs->acceptable, NULL);
 }
 
+static bool answer(struct conns *cs, struct conn *c, const struct core_item *it)
+{
+        c->in_batch = false;
+        c->requests++;
+        c->last = cs->core->last_turn;
+        TAILQ_REMOVE(&cs->by_use, c, by_use);
+        TAILQ_INSERT_TAIL(&cs->by_use, c, by_use);
+        if (it->answered && send(c->fd, &it->reply, sizeof it->reply, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+                                (ssize_t)sizeof it->reply)
+                return true;
+        cs->core->stats.closed_slow += it->answered && errno == EAGAIN;
+        drop(c);
+        return false;
+}
+
+static int by_arrival(const void *a, const void *b)
+{
+        const struct conn *x = *(struct conn *const *)a, *y = *(struct conn *const *)b;
+        return (x->since.ms > y->since.ms) - (x->since.ms < y->since.ms);
+}
+
+/* Nobody is idle and somebody waits: of those who have just been answered, the ones who came first go to the
+ * end of the queue.  A stub has no question out then, so none is lost, and it was heard: a greeting and more.
+ */
+static void take_turns(struct conns *cs, unsigned n)
+{
+        unsigned swaps = 0;
+        if (!event_pending(cs->again, EV_TIMEOUT, NULL))
+                return;
+        qsort(cs->from, n, sizeof *cs->from, by_arrival);
+        for (unsigned i = 0; i < n && swaps < ACCEPTS_PER_TURN; i++) {
+                if (cs->from[i]->requests < HEARD_REQUESTS)
+                        continue;
+                if (!someone_waits(event_get_fd(cs->acceptable)))
+                        return;
+                drop(cs->from[i]);
+                cs->core->stats.closed_in_turn++;
+                swaps++;
+                if (cs->n < places(cs) && !take_in(cs))
+                        return;
+        }
+}
+
 void conns_reply(struct conns *cs)
 {
-        for (unsigned i = 0; i < cs->n_batch; i++) {
-                struct conn *c = cs->from[i];
-                const struct core_item *it = &cs->item[i];
-                c->in_batch = false;
-                c->requests++;
-                c->last = cs->core->last_turn;
-                TAILQ_REMOVE(&cs->by_use, c, by_use);
-                TAILQ_INSERT_TAIL(&cs->by_use, c, by_use);
-                if (it->answered && send(c->fd, &it->reply, sizeof it->reply, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-                                        (ssize_t)sizeof it->reply)
-                        continue;
-                cs->core->stats.closed_slow += it->answered && errno == EAGAIN;
-                drop(c);
-        }
+        unsigned n = 0;
+        for (unsigned i = 0; i < cs->n_batch; i++)
+                if (answer(cs, cs->from[i], &cs->item[i]))
+                        cs->from[n++] = cs->from[i];
         cs->n_batch = 0;
+        take_turns(cs, n);
 }
 
 void conns_pause(struct conns *cs, bool pause)

@@ -27,6 +27,7 @@
         X(closed_garbage, "connections closed for a malformed frame")                                        \
         X(closed_slow, "connections closed because the client did not read its answer")                      \
         X(closed_idle, "idle connections closed to make room for new ones")                                  \
+        X(closed_in_turn, "busy connections closed to give others their turn")                               \
         X(accept_failures, "times that no connection could be accepted")                                     \
         X(prober_starts, "times that the prober was started")
 

@@ -168,6 +168,34 @@ class Crowd(harness.Scenario):
             operator.close()
         self.assertTrue(daemon.ask("status")["ok"])
 
+    def outsiders_on(self, places):
+        """Of 16 workers whose turn it is at the same time: records that came through, all, and the slowest in ms."""
+        daemon = self.daemon({"main": NO_NODES}, {"max_clients": places})
+        workers = [self.worker(daemon) for _ in range(16)]
+        numbers = [worker.number("main") for worker in workers]
+        pump = self._ends(Pump(daemon, 264, "again"))
+        through = [0] * len(workers)
+        slowest = 0
+        rounds = size(300, 100)
+        for turn in range(rounds):
+            for worker, number in zip(workers, numbers):
+                worker.send("record", number, f"{turn:08x}", 1)
+            for i, worker in enumerate(workers):
+                said = worker.answer()
+                through[i] += said.status == "OK"
+                slowest = max(slowest, said.us / 1000)
+        pump.close()
+        print(f"crowd: 264 busy connections of one process on {places} places: {sum(through) / rounds / len(workers):.1%} of the "
+              f"records of 16 others came through, the slowest took {slowest:.1f} ms; {pump.answers} answers to the busy one")
+        self.assertGreater(pump.answers, 264)
+        return min(through), rounds
+
+    def test_one_process_that_keeps_all_places_busy_starves_nobody(self):
+        for places in (256, 16):
+            with self.subTest(places):
+                fewest, rounds = self.outsiders_on(places)
+                self.assertGreaterEqual(fewest, (0.9 if harness.SANITIZE else 0.97) * rounds)
+
 
 if __name__ == "__main__":
     unittest.main()
