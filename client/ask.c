@@ -16,6 +16,7 @@
 #define CONNECTIONS_MAX 3       /* that break under one request, the kept one included */
 #define NAP_NS          1000000 /* between two attempts to connect */
 #define ROUND_TRIP_MS   20      /* a HELLO that took longer says too little about the daemon's clock */
+#define SLOW_TRIP_MS    50      /* but so much may pass where it could be ours, and nothing is known */
 #define SAME_CLOCK_MS   2 /* both clocks are cut to milliseconds, and the daemon reads its own once a turn */
 #define CLOCK_MAX_MS    (1ll << 50) /* no clock says that: garbage */
 
@@ -145,11 +146,13 @@ static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadl
 
 /* The daemon looked at its clock between asked_ms and now_ms: it is ours if what it saw lies between them. If
  * it is not, we take it to have looked at the last moment: its time is then at least what we think, and pins
- * last longer, by a round trip at most.  A slow answer sets nothing. */
+ * last longer, by a round trip at most.  A slow answer sets nothing, but where nothing is known yet it may
+ * say that the clock is ours: on a busy machine that is how the first one comes. */
 static void learn_clock(struct ask *a, int64_t asked_ms, int64_t now_ms, int64_t daemon_ms)
 {
         bool same = daemon_ms >= asked_ms - SAME_CLOCK_MS && daemon_ms <= now_ms + SAME_CLOCK_MS;
-        if (now_ms - asked_ms > ROUND_TRIP_MS)
+        int64_t may_take_ms = same && !ask_knows_clock(a) ? SLOW_TRIP_MS : ROUND_TRIP_MS;
+        if (now_ms - asked_ms > may_take_ms)
                 return;
         atomic_store_explicit(&a->clock_ahead_ms, same ? 0 : daemon_ms - now_ms, memory_order_relaxed);
         atomic_store_explicit(&a->clock_known, true, memory_order_release);

@@ -68,14 +68,27 @@ static void expect_failure(int timeout_ms)
         cr_expect(took_ns < (4 * timeout_ms + 100) * MS, "took %ld ms", (long)(took_ns / MS));
 }
 
+/* Says HELLO until an answer was quick enough. */
+static void learn_clock(void)
+{
+        struct pnr_reply r;
+        client.clock_known = false;
+        for (int i = 0; i < 1000 && !ask_knows_clock(&client); i++)
+                cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
+        cr_assert(ask_knows_clock(&client));
+}
+
 Test(ask, says_hello_once_per_connection_and_keeps_it)
 {
+        learn_clock();
+        unsigned before = fake.orders->connections;
+        cr_expect_eq(fake.orders->hellos, before);
         errno = 77;
         for (int i = 0; i < 100; i++)
                 cr_assert_eq(record(2000), PINROUTE_OK);
         cr_expect_eq(errno, 77);
-        cr_expect_eq(fake.orders->connections, 1);
-        cr_expect_eq(fake.orders->hellos, 1);
+        cr_expect_eq(fake.orders->connections, before + 1);
+        cr_expect_eq(fake.orders->hellos, before + 1);
         cr_expect_eq(fake.orders->records, 100);
         cr_expect(fcntl(fresh->socket.number - 1, F_GETFD) & FD_CLOEXEC);
 }
@@ -188,16 +201,6 @@ Test(ask, hello_tells_a_clock_of_another_namespace_and_ignores_a_slow_one)
                      "no clock says that");
 }
 
-/* Says HELLO until an answer was quick enough. */
-static void learn_clock(void)
-{
-        struct pnr_reply r;
-        client.clock_known = false;
-        for (int i = 0; i < 1000 && !ask_knows_clock(&client); i++)
-                cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
-        cr_assert(ask_knows_clock(&client));
-}
-
 Test(ask, an_offset_far_below_a_second_is_another_clock_and_is_taken_to_the_earlier_side)
 {
         static const int ahead_ms[] = {850, -850, 100, -100, 0};
@@ -231,6 +234,20 @@ Test(ask, the_daemons_clock_is_unknown_until_a_hello_was_answered_quickly)
         unsigned hellos = fake.orders->hellos;
         cr_assert_eq(record(5000), PINROUTE_OK);
         cr_expect_eq(fake.orders->hellos, hellos, "once is enough");
+}
+
+Test(ask, a_slow_first_hello_tells_no_more_than_that_the_clock_may_be_ours)
+{
+        struct pnr_reply r;
+        fake.orders->kind = FAKE_LATE;
+        fake.orders->late_ms = 80;
+        cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
+        cr_expect_not(ask_knows_clock(&client), "too slow even for that");
+        fake.orders->late_ms = 25;
+        for (int i = 0; i < 1000 && !ask_knows_clock(&client); i++)
+                cr_assert_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
+        cr_expect(ask_knows_clock(&client));
+        cr_expect_eq(client.clock_ahead_ms, 0);
 }
 
 Test(ask, hello_has_no_patience_with_a_daemon_that_is_not_there)
