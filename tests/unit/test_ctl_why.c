@@ -87,6 +87,11 @@ Test(ctl_why, a_hold_and_a_floor_are_facts_of_their_own)
         said("main", "bob");
         expect("FLOOR: primary, default\n");
         expect("  floor      generation 12, 30.");
+        live.cluster[0].floor_hold_ms = live_now() + 20500;
+        live_commit(&live);
+        said("main", "carol");
+        expect("FLOOR: primary, default\n");
+        expect("left, held for 20.");
         expect("no: has reached generation 9 of 12\n");
 }
 
