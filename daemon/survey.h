@@ -10,7 +10,7 @@
 #include "daemon/store.h"
 
 struct survey {
-        bool whole;   /* every byte that matters is as this daemon would have written it, in this boot and by this clock */
+        bool whole;   /* every byte that matters is as this daemon would have written it, by this clock */
         bool refused; /* no stub trusts this file: of another boot, retired, a copy, or not there */
         bool retired, copied, absent;
         struct stat st; /* of the file; zeros when there is none */
@@ -20,8 +20,8 @@ struct survey {
         char why[160]; /* what is wrong with it, else "" */
 };
 
-/* Looks at `name` in dir_fd.  Fills cursor, max_generation, clusters, endpoints, admin bytes and times of *found
- * when the file is whole. */
+/* Looks at `name` in dir_fd.  Fills cursor, max_generation, clusters, endpoints, admin bytes and times of
+ * *found when the file is whole. */
 void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t boot_id[16], struct mono now,
                  struct store_found *found);
 
