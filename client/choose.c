@@ -74,9 +74,9 @@ struct choice choose(const struct facts *f)
                                      .hold_ms = c->floor_hold_ms};
                 bool pinned = add(&need, &f->pin, f->now);
                 bool failed = add(&need, &f->local, f->now);
+                uint32_t left_ms = left_of(pinned || failed ? &need : &floor, f->now);
                 bool floored = add(&need, &floor, f->now);
                 if (pinned || failed || floored) {
-                        uint32_t left_ms = left_of(&need, f->now);
                         uint32_t pool = f->now.ms < need.hold_ms || need.generation == CHOOSE_NOBODY
                                             ? 0
                                             : caught_up(c, nodes, &need, f->now);

@@ -34,7 +34,7 @@ struct facts {
 struct choice {
         enum pinroute_reason reason;
         uint32_t pool;        /* bit n: node n will do; 0: the primary.  See choose_next() */
-        uint32_t pin_left_ms; /* of what the reads of the key need; 0: nothing */
+        uint32_t pin_left_ms; /* of the key's own pin; without one, of the floor; 0: neither */
 };
 
 struct choice choose(const struct facts *f);

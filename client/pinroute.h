@@ -87,7 +87,7 @@ struct pinroute_decision {
         char node[PINROUTE_NODE_SIZE]; /* alias from the config; "": unknown, use your primary */
         uint16_t role;                 /* enum pinroute_role */
         uint16_t reason;               /* enum pinroute_reason */
-        uint32_t pin_left_ms;          /* how long the key's pin still lasts; 0: none */
+        uint32_t pin_left_ms;          /* of the key's pin, else of the cluster's floor; 0: neither */
         uint64_t epoch;                /* of the daemon whose store decided; 0: no store */
         uint64_t reserved[4];          /* 0 */
 };

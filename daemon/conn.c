@@ -175,8 +175,11 @@ bool conns_init(struct conns *cs, struct event_base *base, struct core *core, in
         return cs->acceptable && cs->again && !event_add(cs->acceptable, NULL);
 }
 
-static bool answer(struct conns *cs, struct conn *c, const struct core_item *it)
+static bool answer(struct conns *cs, struct conn *c, struct core_item *it)
 {
+        if (it->reply.op ==
+            PNR_OP_HELLO) /* the stub sets its clock by it: the turn may have begun long ago */
+                it->reply.now_ms = clock_mono().ms;
         c->in_batch = false;
         c->requests++;
         c->last = cs->core->last_turn;

@@ -27,6 +27,7 @@ static struct {
         struct conf *conf;
         struct event_base *base;
         struct event *tick, *signals[4];
+        char dir_path[CONF_WORD_MAX]; /* of dir, whatever conf is in force */
         struct listen_dir dir;
         int workers, operators;
         struct core core;
@@ -171,7 +172,8 @@ static bool set_up_loop(void)
 
 static bool set_up(void)
 {
-        d.dir = (struct listen_dir){.path = d.conf->dir, .lock = -1};
+        snprintf(d.dir_path, sizeof d.dir_path, "%s", d.conf->dir);
+        d.dir = (struct listen_dir){.path = d.dir_path, .lock = -1};
         raise_descriptor_limit();
         if (!listen_group(d.conf->group, &d.dir.group) ||
             !listen_group(d.conf->operator_group, &d.dir.operators) || !listen_open_dir(&d.dir) ||

@@ -8,7 +8,12 @@
  * GET /           the guest-book, read from wherever this person's reads may go now
  * POST /post      text=...: writes to the primary, then 303 to /
  * GET /seen?id=N  is post N visible there?  JSON
- * Every answer says who gave it: X-Pinroute-Worker, X-Pinroute-Node, X-Pinroute-Reason. */
+ * Every answer says who gave it: X-Pinroute-Worker, X-Pinroute-Node, X-Pinroute-Reason.
+ *
+ *     cc -O2 prefork_server.c -o prefork_server $(pkg-config --cflags --libs pinroute libpq) */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* accept4, ppoll */
+#endif
 #include <getopt.h>
 #include <signal.h>
 #include <sys/prctl.h>

@@ -183,6 +183,8 @@ int main(int argc, char **argv)
             run("gcc", "-std=c99", "-Wall", "-Werror", program + ".c", "-o", program, *flags)
             said = run(program, place, env={**os.environ, "LD_LIBRARY_PATH": os.path.join(prefix, "lib")})
             self.assertEqual(said, "STORE_UNAVAILABLE\n")
+            flags = run("pkg-config", "--cflags", "--libs", "pinroute", "libpq", env=config).split()
+            run("gcc", "-Wall", "-Werror", os.path.join(SOURCE, "client/examples/prefork_server.c"), "-o", program, *flags)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ class WithReplicas(harness.Scenario):
         return daemon, writer, reader
 
     def test_a_pin_ends_by_the_readers_clock_and_can_begin_again(self):
-        daemon, writer, reader = self.serve({"stale_after": "20s"}, longest=1, early_release="off")
+        daemon, writer, reader = self.serve({"stale_after": "5s"}, longest=1, early_release="off")
         self.assertEqual(reader.read("main", "k").reason, "BALANCED")
         for _ in range(2):
             before = time.monotonic()

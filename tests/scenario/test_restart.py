@@ -228,6 +228,15 @@ class Quick(harness.Scenario):
         status = daemon.ask("status")
         self.assertEqual((status["epoch"], status["pins"]), (epoch, 2))
 
+    def test_a_daemon_reloads_as_often_as_it_is_told(self):
+        daemon = self.daemon({"main": NO_NODES})
+        for weight in range(1, 6):
+            extra = f"shadow-1 = host=127.0.0.1 port=1 dbname=app user=pinroute weight={weight}"
+            daemon.write_config({"main": NO_NODES + [extra]})
+            self.assertTrue(daemon.ask("reload")["reloaded"])
+            self.assertEqual([n["weight"] for n in daemon.ask("show", "nodes")["nodes"] if n["name"] == "shadow-1"], [weight])
+        self.assertEqual(daemon.stop(), 0)
+
     def test_a_daemon_whose_lock_is_taken_away_ends_before_another_writes_beside_it(self):
         first = self.daemon({"main": NO_NODES})
         sockets = [os.path.join(first.dir, name) for name in ("pinrouted.sock", "ctl.sock")]

@@ -136,7 +136,7 @@ Test(choose, the_floor_is_a_pin_of_every_key_and_is_named_when_it_stands_alone)
         expect(&f, PINROUTE_CAUGHT_UP, 4, 30);
         cluster.floor_generation = 8;
         f.pin = (struct need){.generation = 1, .until_ms = NOW + 10};
-        expect(&f, PINROUTE_PINNED, 0, 30);
+        expect(&f, PINROUTE_PINNED, 0, 10);
         f.pin.until_ms = NOW;
         expect(&f, PINROUTE_FLOOR, 0, 30);
         f.keyed = false;
@@ -157,9 +157,9 @@ Test(choose, a_floor_that_is_held_is_satisfied_by_no_replica)
         expect(&f, PINROUTE_BALANCED, 6, 0);
         f.keyed = true;
         f.pin = (struct need){.generation = 1, .until_ms = NOW + 10};
-        expect(&f, PINROUTE_PINNED, 0, 30);
+        expect(&f, PINROUTE_PINNED, 0, 10);
         cluster.floor_hold_ms = NOW;
-        expect(&f, PINROUTE_CAUGHT_UP, 4, 30);
+        expect(&f, PINROUTE_CAUGHT_UP, 4, 10);
 }
 
 Test(choose, an_expired_need_lends_its_generation_to_no_other)
@@ -179,7 +179,7 @@ Test(choose, no_replica_satisfies_a_record_that_failed)
         cluster.node[2].caught_up = UINT64_MAX;
         expect(&f, PINROUTE_PINNED, 0, 20);
         cluster.floor_until_ms = NOW + 30;
-        expect(&f, PINROUTE_PINNED, 0, 30);
+        expect(&f, PINROUTE_PINNED, 0, 20);
 }
 
 Test(choose, an_empty_schedule_is_told)
