@@ -17,7 +17,13 @@ struct ctl {
         bool json;       /* answer with JSON, for programs */
 };
 
-/* Says "pinroutectl: ..." on stderr and returns `status`. */
-enum ctl_exit ctl_fail(enum ctl_exit status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Says "pinroutectl: ..." on stderr, and with --json {"ok":false,"error":"...","code":"E_..."} on stdout.
+ * code: goes into the sentence as well; NULL: E_INVALID of a wrong command line, E_DAEMON of anything else.
+ * Returns `status`. */
+enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The sentence alone: the answer on stdout is there already. */
+void ctl_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

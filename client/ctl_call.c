@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/clock.h"
+#include "client/ctl_text.h"
 
 #define LINE_SIZE  2000 /* the daemon takes a little more */
 #define REPLY_MOST (16u << 20)
@@ -55,7 +56,7 @@ static const char *mend(int error)
 static bool failed(const struct ctl *ctl, int error)
 {
         const char *what = error == EAGAIN || error == ETIMEDOUT ? "no answer within 5 s" : strerror(error);
-        ctl_fail(CTL_ERROR, "%s/ctl.sock: %s; %s", ctl->dir, what, mend(error));
+        ctl_fail(CTL_ERROR, NULL, "%s/ctl.sock: %s; %s", ctl->dir, what, mend(error));
         return false;
 }
 
@@ -141,15 +142,19 @@ static bool understand(const struct ctl *ctl, struct ctl_reply *r)
                 return true;
         const char *sentence = json_string_value(json_object_get(r->doc, "error"));
         const char *code = json_string_value(json_object_get(r->doc, "code"));
+        size_t i;
+        const json_t *message;
         if (!sentence) {
-                ctl_fail(CTL_ERROR, "%s/ctl.sock: %s; is it a pinrouted of this version that listens there?",
-                         ctl->dir,
+                ctl_fail(CTL_ERROR, NULL,
+                         "%s/ctl.sock: %s; is it a pinrouted of this version that listens there?", ctl->dir,
                          *r->raw ? "the answer is not what was expected" : "closed without an answer");
                 return false;
         }
         if (ctl->json)
                 puts(r->raw);
-        ctl_fail(CTL_ERROR, "%s (%s)", sentence, code ? code : "no code");
+        json_array_foreach(json_object_get(r->doc, "messages"), i, message)
+            ctl_text_line(stderr, "%s", json_is_string(message) ? json_string_value(message) : "-");
+        ctl_tell("%s (%s)", sentence, code ? code : "no code");
         return false;
 }
 

@@ -57,7 +57,8 @@ static enum ctl_exit run_show(const struct ctl *ctl, const char *const arg[])
 {
         ctl_show_fn *show = ctl_show_find(arg[0]);
         if (!show)
-                return ctl_fail(CTL_USAGE, "show: \"%s\" is not known; say one of " CTL_SHOW_WORDS, arg[0]);
+                return ctl_fail(CTL_USAGE, NULL, "show: \"%s\" is not known; say one of " CTL_SHOW_WORDS,
+                                arg[0]);
         return ask(ctl, (const char *const[]){"show", arg[0], NULL}, show);
 }
 
@@ -65,7 +66,7 @@ static bool key_of(const char *word, struct ctl_key *key)
 {
         const char *wrong = ctl_key_read(word, stdin, key);
         if (wrong)
-                ctl_fail(CTL_USAGE, "%s", wrong);
+                ctl_fail(CTL_USAGE, NULL, "%s", wrong);
         return !wrong;
 }
 
@@ -82,7 +83,7 @@ static enum ctl_exit run_pin(const struct ctl *ctl, const char *const arg[])
         char hex[33];
         if (arg[2] && !seconds_are_valid(arg[2]))
                 return ctl_fail(
-                    CTL_USAGE,
+                    CTL_USAGE, NULL,
                     "SECONDS: \"%s\" is not one of 1..%d; leave it out for the cluster's pin_seconds", arg[2],
                     SECONDS_MAX);
         if (!key_of(arg[1], &key))
@@ -104,14 +105,15 @@ static enum ctl_exit drop_seen(const struct ctl *ctl, const char *cluster, const
         if (!ctl_call(ctl, (const char *const[]){"release", cluster, hex, generation, until, NULL}, &reply))
                 return CTL_ERROR;
         bool released = json_is_true(json_object_get(reply.doc, "released"));
-        if (ctl->json)
+        if (released && ctl->json)
                 puts(reply.raw);
         else if (released)
                 ctl_text_line(stdout, "released");
         ctl_call_free(&reply);
         if (released)
                 return CTL_OK;
-        return ctl_fail(CTL_ERROR, "not released: the key has written again meanwhile; look, and ask again");
+        return ctl_fail(CTL_ERROR, "E_NEWER",
+                        "not released: the key has written again meanwhile; look, and ask again");
 }
 
 static enum ctl_exit run_release(const struct ctl *ctl, const char *const arg[])
@@ -144,20 +146,15 @@ static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
         if (strlen(arg[0]) < sizeof name)
                 memcpy(name, arg[0], strlen(arg[0]));
         if (!pnr_name_valid(name))
-                return ctl_fail(CTL_USAGE, "\"%s\" is not a cluster's name; `pinroutectl status` lists them",
-                                arg[0]);
+                return ctl_fail(CTL_USAGE, NULL,
+                                "\"%s\" is not a cluster's name; `pinroutectl status` lists them", arg[0]);
         if (!key_of(arg[1], &key))
                 return CTL_USAGE;
         ctl_why_ask(&why, ctl->dir, name, key.bytes, key.len);
-        if (why.status == VIEW_NO_CLUSTER) {
-                if (ctl->json)
-                        puts("{\"ok\":false,\"error\":\"the store has no such "
-                             "cluster\",\"code\":\"E_CLUSTER\"}");
-                return ctl_fail(
-                    CTL_ERROR,
-                    "the store in %s has no cluster %s; `pinroutectl status` lists them (E_CLUSTER)",
-                    ctl->dir, name);
-        }
+        if (why.status == VIEW_NO_CLUSTER)
+                return ctl_fail(CTL_ERROR, "E_CLUSTER",
+                                "the store in %s has no cluster %s; `pinroutectl status` lists them",
+                                ctl->dir, name);
         if (ctl->json)
                 ctl_why_json(&why, stdout);
         else
@@ -184,7 +181,7 @@ static enum ctl_exit find_node(const json_t *status, const char *node, const cha
                         if (strcmp(name, node) != 0)
                                 continue;
                         if (*ret)
-                                return ctl_fail(CTL_USAGE,
+                                return ctl_fail(CTL_USAGE, NULL,
                                                 "%s is a node of more than one cluster; say %s/%s or %s/%s",
                                                 node, *ret, node, of, node);
                         *ret = of;
@@ -193,9 +190,9 @@ static enum ctl_exit find_node(const json_t *status, const char *node, const cha
         if (*ret)
                 return CTL_OK;
         if (near.word)
-                return ctl_fail(CTL_ERROR, "no cluster has a node %s, did you mean %s? (E_NODE)", node,
+                return ctl_fail(CTL_ERROR, "E_NODE", "no cluster has a node %s, did you mean %s?", node,
                                 near.word);
-        return ctl_fail(CTL_ERROR, "no cluster has a node %s; `pinroutectl show nodes` lists them (E_NODE)",
+        return ctl_fail(CTL_ERROR, "E_NODE", "no cluster has a node %s; `pinroutectl show nodes` lists them",
                         node);
 }
 
@@ -206,7 +203,8 @@ static enum ctl_exit set_admin(const struct ctl *ctl, const char *order, const c
         if (slash) {
                 char of[PNR_NAME_SIZE];
                 if (slash == arg || !slash[1] || (size_t)(slash - arg) >= sizeof of)
-                        return ctl_fail(CTL_USAGE, "\"%s\" is not a node; say NODE or CLUSTER/NODE", arg);
+                        return ctl_fail(CTL_USAGE, NULL, "\"%s\" is not a node; say NODE or CLUSTER/NODE",
+                                        arg);
                 snprintf(of, sizeof of, "%.*s", (int)(slash - arg), arg);
                 return ask(ctl, (const char *const[]){order, of, slash + 1, NULL}, ctl_show_admin);
         }
@@ -235,16 +233,7 @@ static enum ctl_exit run_ready(const struct ctl *ctl, const char *const arg[])
 static enum ctl_exit run_reload(const struct ctl *ctl, const char *const arg[])
 {
         (void)arg;
-        struct ctl_reply reply;
-        if (!ctl_call(ctl, (const char *const[]){"reload", NULL}, &reply))
-                return CTL_ERROR;
-        bool reloaded = json_is_true(json_object_get(reply.doc, "reloaded"));
-        if (ctl->json)
-                puts(reply.raw);
-        else
-                ctl_show_reload(reply.doc, reloaded ? stdout : stderr);
-        ctl_call_free(&reply);
-        return reloaded ? CTL_OK : CTL_ERROR;
+        return ask(ctl, (const char *const[]){"reload", NULL}, ctl_show_reload);
 }
 
 static const struct command commands[] = {
@@ -266,8 +255,8 @@ static enum ctl_exit unknown(const char *word)
         for (const struct command *c = commands; c < commands + N_COMMANDS; c++)
                 pnr_nearest_try(&near, word, c->name);
         if (near.word)
-                return ctl_fail(CTL_USAGE, "unknown command \"%s\", did you mean %s?", word, near.word);
-        return ctl_fail(CTL_USAGE, "unknown command \"%s\"; `pinroutectl --help` lists them", word);
+                return ctl_fail(CTL_USAGE, NULL, "unknown command \"%s\", did you mean %s?", word, near.word);
+        return ctl_fail(CTL_USAGE, NULL, "unknown command \"%s\"; `pinroutectl --help` lists them", word);
 }
 
 enum ctl_exit ctl_command_run(const struct ctl *ctl, const char *const words[], unsigned n)
@@ -277,7 +266,7 @@ enum ctl_exit ctl_command_run(const struct ctl *ctl, const char *const words[], 
                         continue;
                 if (n - 1 >= c->least && n - 1 <= c->most)
                         return c->run(ctl, words + 1);
-                return ctl_fail(CTL_USAGE, "too %s arguments; usage: pinroutectl %s%s%s",
+                return ctl_fail(CTL_USAGE, NULL, "too %s arguments; usage: pinroutectl %s%s%s",
                                 n - 1 < c->least ? "few" : "many", c->name, *c->arguments ? " " : "",
                                 c->arguments);
         }

