@@ -80,12 +80,6 @@ static void complain(void *arg, const char *message)
         log_error("%s", message);
 }
 
-static void say_restart(void *arg, const char *key)
-{
-        (void)arg;
-        log_warning("%s: the new value takes a restart; the old one stays", key);
-}
-
 struct listener { /* to the log and to whoever asked */
         ops_say_fn *say;
         void *arg;
@@ -95,6 +89,15 @@ static void complain_to(void *arg, const char *message)
 {
         struct listener *l = arg;
         log_error("%s", message);
+        l->say(l->arg, message);
+}
+
+static void say_restart(void *arg, const char *key)
+{
+        struct listener *l = arg;
+        char message[128];
+        snprintf(message, sizeof message, "%s: the new value takes a restart; the old one stays", key);
+        log_warning("%s", message);
         l->say(l->arg, message);
 }
 
@@ -123,7 +126,7 @@ static bool reload(void *arg, ops_say_fn *say, void *say_arg)
                 complain_to(&l, "reload: the file has mistakes; the config in force stays");
                 return false;
         }
-        conf_needs_restart(old, new, say_restart, NULL);
+        conf_needs_restart(old, new, say_restart, &l);
         conf_keep_start_options(new, old);
         d.conf = new;
         log_set_level((int)new->log_level);

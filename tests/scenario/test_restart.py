@@ -237,6 +237,13 @@ class Quick(harness.Scenario):
             self.assertEqual([n["weight"] for n in daemon.ask("show", "nodes")["nodes"] if n["name"] == "shadow-1"], [weight])
         self.assertEqual(daemon.stop(), 0)
 
+    def test_a_reload_tells_the_asker_which_values_wait_for_a_restart(self):
+        daemon = self.daemon({"main": NO_NODES})
+        daemon.write_config({"main": NO_NODES}, {"max_pins": 54321})
+        self.assertEqual(daemon.ask("reload")["messages"], ["max_pins: the new value takes a restart; the old one stays"])
+        daemon.wait_log("max_pins: the new value takes a restart")
+        self.assertEqual(daemon.stop(), 0)
+
     def test_a_daemon_whose_lock_is_taken_away_ends_before_another_writes_beside_it(self):
         first = self.daemon({"main": NO_NODES})
         sockets = [os.path.join(first.dir, name) for name in ("pinrouted.sock", "ctl.sock")]
