@@ -84,20 +84,38 @@ void show_nodes(const struct core *core, struct mono now, struct json *j)
 
 /* ---- status ---- */
 
+static unsigned good_in_a_row(const struct node_window *w)
+{
+        unsigned n = 0;
+        while (n < w->n && window_all(w, n + 1, true))
+                n++;
+        return n;
+}
+
+/* "main/shadow-1 is DOWN: ...".  Nothing is wrong with a node that has yet to show itself: say how far it is.
+ */
+static void show_trouble_of(const struct cluster *c, const struct cluster_node *n, struct json *j)
+{
+        char text[PNR_NAME_SIZE * 2 + NODE_WHY_MAX + 32], progress[64];
+        snprintf(progress, sizeof progress, "%u of %" PRId64 " good checks so far", good_in_a_row(&n->window),
+                 c->conf.rise);
+        snprintf(text, sizeof text, "%s/%s is %s: %s", c->conf.name, n->conf.name, node_state_name(n->state),
+                 n->why[0] ? n->why : progress);
+        json_text(j, NULL, text);
+}
+
 /* What keeps this daemon from giving what it was configured to give. */
 static unsigned show_troubles(const struct core *core, struct mono now, struct json *j)
 {
         unsigned troubles = 0;
-        char text[PNR_NAME_SIZE * 2 + NODE_WHY_MAX + 32];
+        char text[PNR_NAME_SIZE + 64];
         for (unsigned i = 0; i < core->n_clusters; i++) {
                 const struct cluster *c = core->cluster[i];
                 for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
                         const struct cluster_node *n = &c->node[slot];
                         if (!used(n) || n->state == NODE_UP || n->admin != NODE_READY)
                                 continue;
-                        snprintf(text, sizeof text, "%s/%s is %s: %s", c->conf.name, n->conf.name,
-                                 node_state_name(n->state), n->why);
-                        json_text(j, NULL, text);
+                        show_trouble_of(c, n, j);
                         troubles++;
                 }
                 if (c->split_brain) {

@@ -102,6 +102,26 @@ Test(show, each_trouble_is_named_and_an_operator_s_own_doing_is_none, .init = co
         expect("\"admin\":\"drain\"");
 }
 
+Test(show, a_node_that_answers_but_is_not_up_yet_tells_how_far_it_is, .init = core_up)
+{
+        struct cluster_node *n = &core.cluster[0]->node[1];
+        n->state = NODE_UNKNOWN;
+        n->why[0] = '\0';
+        n->window = (struct node_window){0};
+        core.cluster[0]->conf.rise = 3;
+        status();
+        expect("[\"main/shadow-1 is UNKNOWN: 0 of 3 good checks so far\"]");
+        n->window = (struct node_window){.good = 5, .n = 3}; /* good, bad, good */
+        status();
+        expect("is UNKNOWN: 1 of 3 good checks so far");
+        n->window = (struct node_window){.good = 7, .n = 2};
+        status();
+        expect("is UNKNOWN: 2 of 3 good checks so far");
+        strcpy(n->why, "no answer");
+        status();
+        expect("is UNKNOWN: no answer\"");
+}
+
 Test(show, a_cluster_without_a_primary_and_a_removed_one_can_be_shown)
 {
         core.cluster[0]->primary = PNR_NO_NODE;
