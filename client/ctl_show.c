@@ -21,6 +21,8 @@ static json_int_t count_of(const json_t *o, const char *key)
         return json_integer_value(json_object_get(o, key));
 }
 
+static const char *plural(json_int_t n) { return n == 1 ? "" : "s"; }
+
 static const char *span_of(const json_t *o, const char *key, char buf[CTL_TEXT_SPAN_MAX])
 {
         const json_t *v = json_object_get(o, key);
@@ -83,7 +85,7 @@ static void show_floor(const json_t *cluster, FILE *to)
         }
         ctl_text_line(to, "  floor: every key needs generation %" JSON_INTEGER_FORMAT " for %s more: %s",
                       generation, span_of(cluster, "floor_left_ms", span), text_of(cluster, "floor_why"));
-        ctl_text_line(to, "         %u of %u replicas have it", reached, replicas);
+        ctl_text_line(to, "         replicas that have it: %u of %u", reached, replicas);
 }
 
 static void show_cluster(const json_t *cluster, FILE *to)
@@ -122,9 +124,11 @@ void ctl_show_status(const json_t *doc, FILE *to)
                       json_is_true(json_object_get(doc, "degraded")) ? "DEGRADED" : "ok");
         json_array_foreach(json_object_get(doc, "why"), i, item)
             ctl_text_line(to, "  ! %s", json_is_string(item) ? json_string_value(item) : "-");
-        ctl_text_line(
-            to, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " pins, %" JSON_INTEGER_FORMAT " clients",
-            count_of(doc, "pins"), count_of(doc, "max_pins"), count_of(doc, "clients"));
+        json_int_t pins = count_of(doc, "pins"), clients = count_of(doc, "clients");
+        ctl_text_line(to,
+                      "%" JSON_INTEGER_FORMAT " pin%s (max_pins %" JSON_INTEGER_FORMAT
+                      "), %" JSON_INTEGER_FORMAT " client%s",
+                      pins, plural(pins), count_of(doc, "max_pins"), clients, plural(clients));
         json_array_foreach(json_object_get(doc, "clusters"), i, item) show_cluster(item, to);
 }
 
@@ -157,7 +161,7 @@ void ctl_show_nodes(const json_t *doc, FILE *to)
 
 void ctl_show_pins(const json_t *doc, FILE *to)
 {
-        static const char *const heads[] = {"CLUSTER",     "KEY",         ">LEFT", ">HOLD",
+        static const char *const heads[] = {"CLUSTER",     "KEY (HASH)",  ">LEFT", ">HOLD",
                                             ">GENERATION", "RELEASED ON", NULL};
         char line[1200], span[CTL_TEXT_SPAN_MAX];
         struct ctl_table t;
@@ -176,9 +180,13 @@ void ctl_show_pins(const json_t *doc, FILE *to)
                 ctl_table_put(&t, "%s", *line ? line : "-");
         }
         ctl_table_print(&t, to, 0);
-        ctl_text_line(to, "%zu of %" JSON_INTEGER_FORMAT " pins%s", json_array_size(pins),
-                      count_of(doc, "total"),
-                      json_is_true(json_object_get(doc, "truncated")) ? ", the rest is not listed" : "");
+        json_int_t n = (json_int_t)json_array_size(pins);
+        if (json_is_true(json_object_get(doc, "truncated")))
+                ctl_text_line(
+                    to, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " pins, the rest is not listed",
+                    n, count_of(doc, "total"));
+        else
+                ctl_text_line(to, "%" JSON_INTEGER_FORMAT " pin%s", n, plural(n));
 }
 
 void ctl_show_clients(const json_t *doc, FILE *to)
@@ -198,7 +206,8 @@ void ctl_show_clients(const json_t *doc, FILE *to)
                 ctl_table_put(&t, "%" JSON_INTEGER_FORMAT, count_of(client, "requests"));
         }
         ctl_table_print(&t, to, 0);
-        ctl_text_line(to, "%zu clients", json_array_size(clients));
+        json_int_t n = (json_int_t)json_array_size(clients);
+        ctl_text_line(to, "%" JSON_INTEGER_FORMAT " client%s", n, plural(n));
 }
 
 void ctl_show_config(const json_t *doc, FILE *to)

@@ -31,7 +31,7 @@ PIN = {"cluster": "main", "key": "a6b775d2026332ce30b3", "left_ms": 12345, "hold
 
 STATUS_TEXT = """\
 pinrouted 0.1.0, pid 4711, up 1d 2h: ok
-812 of 100000 pins, 12 clients
+812 pins (max_pins 100000), 12 clients
 
 cluster main: primary default, open generation 42
   schedule: shadow-1
@@ -43,7 +43,7 @@ cluster main: primary default, open generation 42
 cluster other: primary -, open generation 3
   schedule: empty, all reads go to the primary
   floor: every key needs generation 42 for 14.9s more: the store was lost
-         0 of 1 replicas have it
+         replicas that have it: 0 of 1
   NODE      ROLE     STATE    ADMIN  SINCE    LAG   BEHIND  SHARE  CHECK  WHY
   shadow-1  replica  UNKNOWN  ready  12.3s  120ms  2.0 KiB  66.7%  0.4ms  -
 """
@@ -53,7 +53,7 @@ main/default   primary  UP     ready  2h 3m      -      0 B      -  0.4ms       
 main/shadow-1  replica  UP     ready  12.3s  120ms  2.0 KiB  66.7%  0.4ms       2         41   33ms  0/5A3F10         1  0/1203
 """
 PINS_TEXT = """\
-CLUSTER  KEY                    LEFT   HOLD  GENERATION  RELEASED ON
+CLUSTER  KEY (HASH)             LEFT   HOLD  GENERATION  RELEASED ON
 main     a6b775d2026332ce30b3  12.3s      -          41  shadow-1 shadow-2
 main     a6b775d2026332ce30b3  12.3s  500ms          41  -
 2 of 5000 pins, the rest is not listed
@@ -61,7 +61,7 @@ main     a6b775d2026332ce30b3  12.3s  500ms          41  -
 CLIENTS_TEXT = """\
  PID  UID  SINCE   LAST  REQUESTS
 4712   33  1m 1s  250ms       977
-1 clients
+1 client
 """
 CONFIG_TEXT = """\
 SECTION       KEY          VALUE          GIVEN    CHANGES AT

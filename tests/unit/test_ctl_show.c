@@ -41,6 +41,12 @@ Test(ctl_show, short_answers_are_sentences)
                "main/a: drain\n");
         expect(ctl_show_reload, "{\"reloaded\":true,\"messages\":[\"x\"]}", "x\nreloaded\n");
         expect(ctl_show_clients, "{}", "PID  UID  SINCE  LAST  REQUESTS\n0 clients\n");
+        char *text = shown(ctl_show_pins, "{\"pins\":[{}],\"total\":1,\"truncated\":false}");
+        cr_expect(strstr(text, "\n1 pin\n"), "%s", text);
+        free(text);
+        text = shown(ctl_show_status, "{\"pins\":1,\"max_pins\":9,\"clients\":1}");
+        cr_expect(strstr(text, "\n1 pin (max_pins 9), 1 client\n"), "%s", text);
+        free(text);
 }
 
 Test(ctl_show, members_of_another_type_or_none_show_as_nothing)
