@@ -57,8 +57,11 @@ static bool look(struct ctl_why *w, const struct view *view)
         if (!view_holds(view, &at))
                 return false;
         w->facts.cluster = &w->cluster;
-        if (w->status == VIEW_OK)
+        if (w->status == VIEW_OK) {
                 w->choice = choose(&w->facts);
+                snprintf(w->hash, sizeof w->hash, "%012" PRIx64 "%08" PRIx32, at.slot.ident >> 16,
+                         at.slot.tag);
+        }
         return true;
 }
 
@@ -212,6 +215,7 @@ void ctl_why_show(const struct ctl_why *w, FILE *to)
                 ctl_text_line(to, "  %s/data.mdb: %s", w->dir, w->trouble);
                 return;
         }
+        ctl_text_line(to, "  %-10s %s", "key", w->hash);
         show_need(w, "pin", pin_of(w), to);
         show_need(w, "floor", floor_of(w, &floor) ? &floor : NULL, to);
         ctl_text_line(
@@ -264,6 +268,7 @@ static json_t *json_replicas(const struct ctl_why *w)
 static void add_facts(const struct ctl_why *w, json_t *doc)
 {
         struct need floor;
+        json_object_set_new(doc, "key", json_string(w->hash));
         json_object_set_new(doc, "pin", json_need(w, pin_of(w)));
         json_object_set_new(doc, "floor", json_need(w, floor_of(w, &floor) ? &floor : NULL));
         json_object_set_new(doc, "heartbeat_age_ms",

@@ -23,6 +23,7 @@ struct ctl_why {
         struct facts facts; /* facts.cluster is &cluster */
         struct pnr_cluster cluster;
         struct choice choice;
+        char hash[21]; /* of the key, as `show pins` has it */
 };
 
 void ctl_why_ask(struct ctl_why *w, const char *dir, const char name[PNR_NAME_SIZE], const void *key,

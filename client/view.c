@@ -103,11 +103,11 @@ int view_facts(const struct view *v, const char *name, const struct pnr_key *key
         int st = cluster_of(v, at, h.n_clusters, name, &f->cluster);
         if (st != VIEW_OK || !key)
                 return st;
-        struct pnr_slot slot = pnr_slot_of(*key, at->number, h.seed);
+        at->slot = pnr_slot_of(*key, at->number, h.seed);
         const void *page = NULL;
-        int found = page_record(v, &at->snap, slot.place, &page);
+        int found = page_record(v, &at->snap, at->slot.place, &page);
         if (found == WALK_FOUND)
-                pin_on(page, slot, &f->pin);
+                pin_on(page, at->slot, &f->pin);
         return found == WALK_BAD ? VIEW_UNUSABLE : VIEW_OK;
 }
 

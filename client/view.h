@@ -31,7 +31,8 @@ struct view_at {
         struct walk_snap snap;
         uint64_t epoch;
         int64_t heartbeat_ms;
-        unsigned number; /* in: a guess at the store's number of the cluster; out: that number */
+        unsigned number;      /* in: a guess at the store's number of the cluster; out: that number */
+        struct pnr_slot slot; /* of the key, when one was given */
 };
 
 /* Maps DIR/data.mdb if it is a live store of this boot, this layout, whole, and not a copy.
