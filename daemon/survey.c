@@ -14,6 +14,8 @@
 #include "daemon/pin.h"
 #include "proto/wire.h"
 
+#define SAME_CLOCK_MS 20 /* two readings of one clock, one of them coarse or taken before the other */
+
 /* One piece, so that free(found->cluster) is all. */
 struct records {
         struct pnr_cluster cluster[PNR_CLUSTERS_MAX];
@@ -58,7 +60,7 @@ static bool visit_header(struct visit *v, const void *value, size_t size)
                 return odd(survey, "of another boot");
         if ((h->state != PNR_LIVE && h->state != PNR_RETIRED) || h->n_clusters > PNR_CLUSTERS_MAX)
                 return odd(survey, "header is damaged");
-        if (h->heartbeat_ms > v->now.ms) /* the clock of one boot does not go back, but namespaces shift it */
+        if (h->heartbeat_ms > v->now.ms + SAME_CLOCK_MS) /* it does not go back, but namespaces shift it */
                 return odd(survey, "of another time namespace: its heartbeat is %lld ms ahead",
                            (long long)(h->heartbeat_ms - v->now.ms));
         v->found->cursor = h->cursor;

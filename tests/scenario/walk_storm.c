@@ -161,6 +161,7 @@ static void open_as_writer(struct writer *w, bool must_reuse)
         struct store_want want = {.dir = live.dir,
                                   .max_pins = MAX_PINS,
                                   .group = (gid_t)-1,
+                                  .now = {1ll << 50}, /* later than any time in the play */
                                   .stale_after_ms = 1000,
                                   .stale_limit_ms = 60000};
         struct store_found found;
