@@ -10,8 +10,8 @@
 #include "daemon/prober.h"
 #include "proto/store.h"
 
-#define CONF_PATH_MAX  4096
-#define CONF_WORD_MAX  256
+#define CONF_PATH_MAX   4096
+#define CONF_WORD_MAX   256
 #define CONF_WEIGHT_MAX 256
 
 enum conf_no_replica { CONF_NO_REPLICA_PRIMARY = 0, CONF_NO_REPLICA_ERROR = 1 };
@@ -19,53 +19,55 @@ enum conf_log_level { CONF_LOG_ERROR = 3, CONF_LOG_WARNING = 4, CONF_LOG_INFO = 
 
 /* One line `alias = conninfo role= weight= max_lag=` of a [nodes X] section. */
 struct node_conf {
-        char     name[PNR_NAME_SIZE];
-        bool     is_primary;                    /* role=primary */
-        unsigned weight;                        /* 0..CONF_WEIGHT_MAX; 0: in no schedule */
-        int64_t  max_lag_ms;                    /* the cluster's, unless given */
-        char     conninfo[PROBER_CONNINFO_MAX]; /* what is left, for libpq; may hold a password: never shown */
-        char     endpoint[PNR_ENDPOINT_MAX];    /* host, port, dbname, sslmode of it */
-        unsigned line;                          /* where it stands in the file */
+        char name[PNR_NAME_SIZE];
+        bool is_primary;                    /* role=primary */
+        unsigned weight;                    /* 0..CONF_WEIGHT_MAX; 0: in no schedule */
+        int64_t max_lag_ms;                 /* the cluster's, unless given */
+        char conninfo[PROBER_CONNINFO_MAX]; /* what is left, for libpq; may hold a password: never shown */
+        char endpoint[PNR_ENDPOINT_MAX];    /* host, port, dbname, sslmode of it */
+        unsigned line;                      /* where it stands in the file */
 };
 
 /* [cluster X] with its [nodes X].  Fields named as their options; times in ms. */
 struct cluster_conf {
-        char     name[PNR_NAME_SIZE];
-        int64_t  pin_seconds_ms, max_pin_seconds_ms;
-        int64_t  check_interval_ms, check_timeout_ms;
-        int64_t  fall, rise;
-        int64_t  max_lag_ms, lag_resume_ms; /* lag_resume defaults to max_lag */
-        int64_t  fence_interval_ms, caught_up_trust_ms;
-        int64_t  early_release, follow_promotion; /* 0 off, 1 on */
-        int64_t  no_replica;                      /* enum conf_no_replica */
+        char name[PNR_NAME_SIZE];
+        int64_t pin_seconds_ms, max_pin_seconds_ms;
+        int64_t check_interval_ms, check_timeout_ms;
+        int64_t fall, rise;
+        int64_t max_lag_ms, lag_resume_ms; /* lag_resume defaults to max_lag */
+        int64_t fence_interval_ms, caught_up_trust_ms;
+        int64_t early_release, follow_promotion; /* 0 off, 1 on */
+        int64_t no_replica;                      /* enum conf_no_replica */
         unsigned n_nodes;
         unsigned line;
         struct node_conf node[PNR_NODES_MAX];
 };
 
 struct conf {
-        char     path[CONF_PATH_MAX];
-        char     dir[CONF_WORD_MAX];
-        char     http_listen[CONF_WORD_MAX];
-        char     group[CONF_WORD_MAX];          /* group of dir, store and worker socket; "": the daemon's own */
-        char     operator_group[CONF_WORD_MAX]; /* may use ctl.sock besides root and the daemon's user; "": none */
-        int64_t  max_pins, max_clients;
-        int64_t  stale_after_ms, stale_limit_ms;
-        int64_t  log_level;
+        char path[CONF_PATH_MAX];
+        char dir[CONF_WORD_MAX];
+        char http_listen[CONF_WORD_MAX];
+        char group[CONF_WORD_MAX]; /* group of dir, store and worker socket; "": the daemon's own */
+        char
+            operator_group[CONF_WORD_MAX]; /* may use ctl.sock besides root and the daemon's user; "": none */
+        int64_t max_pins, max_clients;
+        int64_t stale_after_ms, stale_limit_ms;
+        int64_t log_level;
         unsigned n_clusters;
         struct cluster_conf *cluster; /* n_clusters of them */
 };
 
-/* Reads and checks the whole file.  Every mistake is reported through `complain` ("FILE:LINE: ..." with the key
- * and the mend), not only the first.  Returns a conf to be freed with conf_free(), or NULL when there was any. */
+/* Reads and checks the whole file.  Every mistake is reported through `complain` ("FILE:LINE: ..." with the
+ * key and the mend), not only the first.  Returns a conf to be freed with conf_free(), or NULL when there was
+ * any. */
 struct conf *conf_load(const char *path, void (*complain)(void *arg, const char *message), void *arg);
 void conf_free(struct conf **conf);
 
-/* Calls `row` for each option: section "pinrouted" or "cluster NAME", key, value as it would stand in the file,
- * whether it is the default, and whether a change needs a restart. */
+/* Calls `row` for each option: section "pinrouted" or "cluster NAME", key, value as it would stand in the
+ * file, whether it is the default, and whether a change needs a restart. */
 void conf_show(const struct conf *conf,
-               void (*row)(void *arg, const char *section, const char *key, const char *value, bool is_default,
-                           bool at_start),
+               void (*row)(void *arg, const char *section, const char *key, const char *value,
+                           bool is_default, bool at_start),
                void *arg);
 
 /* The options that differ between two confs and need a restart: calls `say` with each key. */

@@ -24,8 +24,8 @@ bool listen_open_dir(struct listen_dir *d);
 int listen_workers(const struct listen_dir *d);
 int listen_operators(const struct listen_dir *d);
 
-/* Is the lock still the one that the next daemon would have to take?  Two system calls.  If not, another daemon
- * may serve the directory by now: stop without another commit. */
+/* Is the lock still the one that the next daemon would have to take?  Two system calls.  If not, another
+ * daemon may serve the directory by now: stop without another commit. */
 bool listen_holds_dir(const struct listen_dir *d);
 
 /* Unlinks both sockets, if they are still ours, and gives up the lock. */

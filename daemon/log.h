@@ -8,8 +8,8 @@
 
 enum log_level { LOG_AT_ERROR = 3, LOG_AT_WARNING = 4, LOG_AT_INFO = 6, LOG_AT_DEBUG = 7 };
 
-void log_init(const char *who);      /* "pinrouted", "prober": begins every line; level INFO */
-void log_set_level(int level);       /* enum log_level */
+void log_init(const char *who); /* "pinrouted", "prober": begins every line; level INFO */
+void log_set_level(int level);  /* enum log_level */
 uint64_t log_dropped(void);
 
 #define log_error(...)   log_line(LOG_AT_ERROR, __VA_ARGS__)

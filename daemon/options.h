@@ -7,8 +7,7 @@
  *   default  as it would stand in the file; "=other" is the value of that option of the same section
  *   when     a change takes effect AT_RELOAD (SIGHUP), or AT_START only */
 
-OPTION(dir, DAEMON, PATH, 1, 0, "/run/pinroute", AT_START,
-       "directory of the store and the sockets; a tmpfs")
+OPTION(dir, DAEMON, PATH, 1, 0, "/run/pinroute", AT_START, "directory of the store and the sockets; a tmpfs")
 OPTION(http_listen, DAEMON, LISTEN, 0, 0, "", AT_START,
        "ADDR:PORT or socket path of /metrics, /healthz and the status page; empty: none")
 OPTION(group, DAEMON, GROUP, 0, 0, "", AT_START,
@@ -17,10 +16,8 @@ OPTION(operator_group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group that may use pinroutectl, besides root and the daemon's user; empty: none")
 OPTION(max_pins, DAEMON, COUNT, 1000, 10000000, "100000", AT_START,
        "pins that the store has room for; when it is full, whole clusters count as pinned")
-OPTION(max_clients, DAEMON, COUNT, 16, 65536, "4096", AT_RELOAD,
-       "connections on the worker socket")
-OPTION(log_level, DAEMON, LOG_LEVEL, 0, 0, "info", AT_RELOAD,
-       "error, warning, info or debug")
+OPTION(max_clients, DAEMON, COUNT, 16, 65536, "4096", AT_RELOAD, "connections on the worker socket")
+OPTION(log_level, DAEMON, LOG_LEVEL, 0, 0, "info", AT_RELOAD, "error, warning, info or debug")
 OPTION(stale_after, DAEMON, DURATION, 200, 60000, "1s", AT_RELOAD,
        "silence of the daemon after which reads with a key go to the primary")
 OPTION(stale_limit, DAEMON, DURATION, 1000, 86400000, "60s", AT_RELOAD,
@@ -36,8 +33,7 @@ OPTION(check_timeout, CLUSTER, DURATION, 10, 3600000, "400ms", AT_RELOAD,
        "time that a health check may take, connecting included")
 OPTION(fall, CLUSTER, COUNT, 1, 32, "2", AT_RELOAD,
        "failed checks in a row that take a node out of the schedule")
-OPTION(rise, CLUSTER, COUNT, 1, 32, "3", AT_RELOAD,
-       "good checks in a row that bring it back")
+OPTION(rise, CLUSTER, COUNT, 1, 32, "3", AT_RELOAD, "good checks in a row that bring it back")
 OPTION(max_lag, CLUSTER, DURATION, 10, 86400000, "10s", AT_RELOAD,
        "a replica further behind than this leaves the schedule")
 OPTION(lag_resume, CLUSTER, DURATION, 10, 86400000, "=max_lag", AT_RELOAD,
@@ -53,8 +49,7 @@ OPTION(follow_promotion, CLUSTER, ON_OFF, 0, 0, "off", AT_RELOAD,
 OPTION(no_replica, CLUSTER, NO_REPLICA, 0, 0, "primary", AT_RELOAD,
        "reads when no replica may be read from: go to the primary, or report an error with it")
 
-OPTION(role, NODE, ROLE, 0, 0, "replica", AT_RELOAD,
-       "primary or replica")
+OPTION(role, NODE, ROLE, 0, 0, "replica", AT_RELOAD, "primary or replica")
 OPTION(weight, NODE, COUNT, 0, CONF_WEIGHT_MAX, "1", AT_RELOAD,
        "share of the reads, relative to the other replicas; 0: none")
 OPTION(max_lag, NODE, DURATION, 10, 86400000, "", AT_RELOAD,

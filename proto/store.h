@@ -40,8 +40,9 @@
 #define PNR_KEY_HEADER         1ull
 #define PNR_KEY_CLUSTER(c)     (0x100ull + (uint64_t)(c))
 #define PNR_KEY_ENDPOINT(c, n) (0x10000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n))
-#define PNR_KEY_ADMIN(c, n)    (0x20000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n)) /* the daemon's own \
-                                                                                           */
+#define PNR_KEY_ADMIN(c, n)                                                                                  \
+        (0x20000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n)) /* the daemon's own                       \
+                                                                    */
 #define PNR_KEY_PINS (1ull << 63)
 
 enum pnr_store_state { PNR_LIVE = 1, PNR_RETIRED = 2 };

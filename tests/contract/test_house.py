@@ -102,10 +102,11 @@ class Files(unittest.TestCase):
         strangers = {name for name in os.listdir(SOURCE) if not name.startswith(".")} - TOP_LEVEL
         self.assertEqual(strangers, set())
 
-    def test_c_is_formatted(self):  # headers are laid out by hand: their fields and comments read as tables
+    def test_c_is_formatted(self):
         tool = shutil.which("clang-format")
         self.assertIsNotNone(tool)
-        run(tool, "--dry-run", "-Werror", *files("proto/**/*.c", "client/**/*.c", "daemon/**/*.c", "tests/**/*.c", "bench/**/*.c"))
+        run(tool, "--dry-run", "-Werror",
+            *files("proto/**/*.[ch]", "client/**/*.[ch]", "daemon/**/*.[ch]", "tests/**/*.[ch]", "bench/**/*.c"))
 
     def test_scripts_pass_shellcheck(self):
         tool = shutil.which("shellcheck")
@@ -115,11 +116,11 @@ class Files(unittest.TestCase):
 
 class Library(unittest.TestCase):
     def setUp(self):
-        self.library = os.path.join(BUILD, "libpinroute.so")
+        self.stub = os.path.join(BUILD, "libpinroute.so")
 
     def test_it_exports_what_the_version_script_names(self):
         promised = set(re.findall(r"^\s+(pinroute_\w+);", "\n".join(lines("client/pinroute.map")), re.M))
-        symbols = run("nm", "-D", "--defined-only", self.library).splitlines()
+        symbols = run("nm", "-D", "--defined-only", self.stub).splitlines()
         exported = {line.split()[-1].split("@")[0] for line in symbols if line.split()[-2] != "A"}
         self.assertEqual(exported, promised)
 
@@ -129,11 +130,11 @@ class Library(unittest.TestCase):
         self.assertEqual(declared, promised)
 
     def test_it_links_libsodium_and_libc_only(self):
-        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", self.library))
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", self.stub))
         self.assertEqual([name for name in needed if not re.match(r"(libsodium|libc|ld-linux[\w-]*)\.so", name)], [])
 
     def test_its_soname_is_libpinroute_so_0(self):
-        self.assertIn("[libpinroute.so.0]", run("readelf", "-d", self.library))
+        self.assertIn("[libpinroute.so.0]", run("readelf", "-d", self.stub))
 
     def test_the_header_is_c99_on_its_own(self):
         with tempfile.TemporaryDirectory() as place:
