@@ -246,7 +246,7 @@ static bool visit_page(struct walk *w, uint64_t number, unsigned level, uint64_t
                 return false;
         unsigned n = (page.lower - PAGE_HEADER) / 2u;
         size_t bytes = 0;
-        struct node node, next;
+        struct node node = {0}, next = {0};
         uint64_t key = from;
         for (unsigned i = 0; i < n; i++, node = next) {
                 if (i == 0 && !read_node(w, &page, 0, &node))
