@@ -48,6 +48,7 @@ extern "C" {
 #define PINROUTE_KEY_MAX      4096 /* bytes of a key; at least 1 */
 #define PINROUTE_NODE_SIZE    64   /* bytes of a node's or cluster's name, its NUL included */
 #define PINROUTE_CLUSTERS_MAX 64   /* clusters that one handle can number */
+#define PINROUTE_TOKEN_SIZE   96   /* bytes that always suffice for a token, its NUL included */
 
 struct pinroute;
 
@@ -62,10 +63,10 @@ enum pinroute_status {
                                  */
         PINROUTE_E_REFUSED,     /* the daemon answered that it will not do this */
         PINROUTE_E_NO_REPLICA,  /* no replica may be read from, and the cluster says no_replica = error */
-        PINROUTE_E_TOKEN_FORGED, /* tokens come with a later version; the numbers are reserved */
-        PINROUTE_E_TOKEN_EXPIRED,
-        PINROUTE_E_TOKEN_FOREIGN,
-        PINROUTE_E_MEMORY /* out of memory, address space or descriptors */
+        PINROUTE_E_TOKEN_FORGED,  /* not a token that was signed with our key, or dated far ahead */
+        PINROUTE_E_TOKEN_EXPIRED, /* the pin that it carries has run out */
+        PINROUTE_E_TOKEN_FOREIGN, /* of another cluster */
+        PINROUTE_E_MEMORY         /* out of memory, address space or descriptors */
 };
 
 enum pinroute_role { PINROUTE_PRIMARY = 1, PINROUTE_REPLICA = 2 };
@@ -168,7 +169,7 @@ struct pinroute_scope {
         int status; /* of scope_begin's arguments */
         uint64_t key[2];
         int64_t decided_ms;
-        uint64_t need[4]; /* reserved for tokens */
+        uint64_t need[4]; /* of the tokens that it accepted */
         uint64_t reserved[22];
         struct pinroute_decision decision;
 };
@@ -178,6 +179,11 @@ struct pinroute_scope {
  * and until then every read of the scope goes to the primary. */
 void pinroute_scope_begin(struct pinroute_scope *s, struct pinroute *pr, unsigned cluster, const void *key,
                           size_t len);
+
+/* The request's identity became known, or changed (a log-in): from here on reads and scope_end() go by this
+ * key. What the old key's pin and accepted tokens ask for is still asked for, as of this call. key   NULL: no
+ * identity from here on Returns OK | E_INVALID (the scope is as before).  Reads shared memory only. */
+int pinroute_scope_rekey(struct pinroute_scope *s, const void *key, size_t len);
 
 /* Ends the request: records the write, if scope_wrote() was called and there is a key.  Call it after COMMIT.
  * Returns OK (nothing to record, or recorded), else record_write's status.  The scope may be begun again. */
@@ -213,6 +219,27 @@ static inline struct pinroute_scope *pinroute_scope_forced(struct pinroute_scope
 
 static inline void pinroute_scope_unforce_at(struct pinroute_scope **s) { pinroute_scope_unforce(*s); }
 #endif
+
+/* Tokens: a pin that travels, in a cookie, a header or a job's payload, to processes that this host's daemon
+ * does not know of: on another host with the same key_file, or here while the daemon is away.
+ *
+ * Issues one for the key: reads that carry it see what was recorded for the key before this call.  Call it
+ * after record_write() or scope_end(), whatever those returned. buf, size   PINROUTE_TOKEN_SIZE bytes always
+ * suffice; characters of [A-Za-z0-9_-] and a NUL Returns OK | E_STORE (no store was readable yet, so there is
+ * no key to sign with) | E_CLUSTER | E_INVALID (bad key, buffer too small).  buf is "" unless OK. Reads
+ * shared memory only, and costs a few microseconds.  The key must not be secret from whoever gets the token:
+ * it carries a 128-bit hash of it. */
+int pinroute_token_issue(struct pinroute *pr, unsigned cluster, const void *key, size_t len, char *buf,
+                         size_t size);
+
+/* Accepts one for a scope: from here on the scope's reads also need what the token says, whatever the scope's
+ * own key is.  The first token of a write that this host sees pins the token's key here, which asks the
+ * daemon once and then ends early, like any pin; while the daemon does not answer, this scope's reads go to
+ * the primary. cluster   the scope's; a token of another cluster is refused token     any text, of any
+ * length, from anyone Returns OK | E_TOKEN_FORGED | E_TOKEN_EXPIRED | E_TOKEN_FOREIGN (refused: the scope is
+ * as before) | E_STORE, E_CLUSTER (it could not be checked: the scope's reads go to the primary) | E_INVALID
+ * (NULL, a cluster that is not the scope's). Waits as record_write does, when it asks. */
+int pinroute_token_accept(struct pinroute *pr, unsigned cluster, const char *token, struct pinroute_scope *s);
 
 /* Does this HTTP method write?  1: anything but GET, HEAD, OPTIONS, TRACE (compared as RFC 9110 does:
  * exactly); NULL writes. */

@@ -14,7 +14,7 @@ void pin_merge(struct pnr_pin *into, const struct pnr_pin *add)
                 into->generation = add->generation;
         into->until_ms = later(into->until_ms, add->until_ms);
         into->hold_ms = later(into->hold_ms, add->hold_ms);
-        into->stamp_ms = later(into->stamp_ms, add->stamp_ms);
+        into->stamp = add->stamp ? add->stamp : into->stamp;
 }
 
 static bool slot_valid(const struct pnr_pins *page, unsigned i, uint64_t lo)

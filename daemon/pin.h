@@ -28,7 +28,7 @@ static inline uint64_t pin_base(uint64_t place, unsigned bits) { return place & 
 
 static inline bool pin_expired(const struct pnr_pin *pin, struct mono now) { return pin->until_ms <= now.ms; }
 
-/* Each field by max; ident stays. */
+/* Each field by max, but the stamp is the added one's, if that has one; ident stays. */
 void pin_merge(struct pnr_pin *into, const struct pnr_pin *add);
 
 /* Can a page with this key be trusted: range, order, idents, count, and no gap that would hide a pin? */

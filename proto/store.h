@@ -38,6 +38,7 @@
 
 /* LMDB keys of the state records. */
 #define PNR_KEY_HEADER         1ull
+#define PNR_KEY_TOKENS         2ull
 #define PNR_KEY_CLUSTER(c)     (0x100ull + (uint64_t)(c))
 #define PNR_KEY_ENDPOINT(c, n) (0x10000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n))
 #define PNR_KEY_ADMIN(c, n)                                                                                  \
@@ -111,13 +112,27 @@ struct pnr_endpoint {
 };
 ASSERT_SIZE(struct pnr_endpoint, 512);
 
-/* A pin's fields are each merged by max: a late or repeated request never shortens it. */
+#define PNR_TOKEN_KEYS_MAX 4
+#define PNR_TOKEN_KEY_SIZE 32
+
+/* In a leaf: what tokens are signed with.  Whoever may read the store may sign: it is every worker's secret.
+ */
+struct pnr_token_keys {
+        uint32_t n; /* 1..PNR_TOKEN_KEYS_MAX: the first signs, all are accepted */
+        uint32_t reserved32;
+        uint8_t key[PNR_TOKEN_KEYS_MAX][PNR_TOKEN_KEY_SIZE];
+        uint64_t reserved[7];
+};
+ASSERT_SIZE(struct pnr_token_keys, 192);
+
+/* A pin's first four fields are each merged by max: a late or repeated request never shortens it.  The stamp
+ * is the newest one's: what it says is covered stays covered, since the generation never falls. */
 struct pnr_pin {
         uint64_t ident;      /* pnr_slot_of(): 48 bits of hash, 16 bits of cluster number */
         uint64_t generation; /* needs a replica that has caught up with this */
         int64_t until_ms;    /* the pin is void from here on */
         int64_t hold_ms;     /* nothing but the primary satisfies the pin before this; 0: no hold */
-        int64_t stamp_ms;    /* newest token stamp merged into it, wall-clock ms; 0: none */
+        uint64_t stamp;      /* of the last write or token merged into it, see token.h; 0: none */
 };
 ASSERT_SIZE(struct pnr_pin, 40);
 

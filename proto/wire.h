@@ -22,6 +22,8 @@ enum pnr_op {
         PNR_OP_HELLO = 1,  /* asks for a turn to start from and the daemon's clock; cluster and key are 0 */
         PNR_OP_RECORD = 2, /* a write of this key has committed: pin it */
         PNR_OP_HOLD = 3,   /* nothing but the primary satisfies this key for `ms` */
+        PNR_OP_TOKEN = 4, /* a write of this key with this stamp was committed, here or elsewhere: pin the key
+                           * for `ms`, unless its pin covers the stamp already */
 };
 
 struct pnr_request {
@@ -31,8 +33,11 @@ struct pnr_request {
         uint64_t number; /* chosen by the stub, repeated in the reply */
         char cluster[PNR_NAME_SIZE];
         uint64_t key[2]; /* struct pnr_key: stage 1, the daemon does stage 2 */
-        uint32_t ms;     /* RECORD: length of the pin, 0 is the cluster's default; HOLD: length of the hold */
-        uint32_t reserved[7];
+        uint32_t ms;     /* RECORD: length of the pin, 0 is the cluster's default; HOLD: length of the hold;
+                          * TOKEN: what is left of the pin, not 0 */
+        uint32_t reserved32;
+        uint64_t stamp; /* TOKEN: the write's, not 0 */
+        uint64_t reserved[2];
 };
 static_assert(sizeof(struct pnr_request) == 128, "on the wire: bump PNR_WIRE_VERSION, add a golden frame");
 
@@ -46,7 +51,7 @@ struct pnr_reply {
         uint64_t epoch;      /* of the daemon that answers */
         int64_t now_ms;      /* its CLOCK_MONOTONIC, for stubs in another time namespace */
         uint64_t turn;       /* HELLO: where this process starts in every schedule */
-        uint64_t generation; /* RECORD, HOLD: the generation that the pin now carries, 0 for a floor */
+        uint64_t generation; /* RECORD, HOLD, TOKEN: what the pin now carries; 0: it became a floor */
         uint64_t reserved;
 };
 static_assert(sizeof(struct pnr_reply) == 64, "on the wire: bump PNR_WIRE_VERSION, add a golden frame");

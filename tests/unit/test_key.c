@@ -117,7 +117,7 @@ static const struct {
     AT(pnr_pin, generation, 8),
     AT(pnr_pin, until_ms, 16),
     AT(pnr_pin, hold_ms, 24),
-    AT(pnr_pin, stamp_ms, 32),
+    AT(pnr_pin, stamp, 32),
 };
 
 Test(key, the_stores_records_lie_as_layout_1_says)
@@ -189,7 +189,7 @@ static struct pnr_pins a_page_of_pins(void)
                                             .generation = 0x2000 + i,
                                             .until_ms = 0x3000 + i,
                                             .hold_ms = 0x4000 + i,
-                                            .stamp_ms = 0x5000 + i};
+                                            .stamp = 0x5000 + i};
         }
         return p;
 }

@@ -44,11 +44,11 @@ static void fill(struct pin_list *list, struct pnr_slot *slot, unsigned n, uint6
 
 Test(pin, fields_are_merged_by_max_and_never_fall)
 {
-        struct pnr_pin a = {.ident = 7, .generation = 5, .until_ms = 10, .hold_ms = 3, .stamp_ms = 100};
-        struct pnr_pin b = {.ident = 9, .generation = 4, .until_ms = 11, .hold_ms = 2, .stamp_ms = 101};
+        struct pnr_pin a = {.ident = 7, .generation = 5, .until_ms = 10, .hold_ms = 3, .stamp = 100};
+        struct pnr_pin b = {.ident = 9, .generation = 4, .until_ms = 11, .hold_ms = 2, .stamp = 101};
         pin_merge(&a, &b);
         cr_assert(a.ident == 7 && a.generation == 5 && a.until_ms == 11 && a.hold_ms == 3 &&
-                  a.stamp_ms == 101);
+                  a.stamp == 101);
         struct pnr_pin before = a;
         pin_merge(&a, &b);
         pin_merge(&a, &(struct pnr_pin){0});
