@@ -16,7 +16,9 @@ cd "$(dirname "$(readlink -f "$0")")"
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config
         libsodium-dev liblmdb-dev libpq-dev libevent-dev libjansson-dev)
 demo_packages=(python3 postgresql-15)
-test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format shellcheck valgrind)
+python_packages=(python3-dev python3-django python3-psycopg2)
+test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format shellcheck valgrind
+        gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv)
 
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
@@ -108,7 +110,7 @@ run_all_tests() {
         --full) export PINROUTE_FULL=1; test_timeout=7200 ;;
         *) usage >&2; exit 2 ;;
         esac
-        need "${build_packages[@]}" "${demo_packages[@]}" "${test_packages[@]}"
+        need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${test_packages[@]}"
         [ -w /dev/shm ] || with_shared_memory "$@"
         for preset in dev asan tsan; do build "$preset"; done
         from=$SECONDS

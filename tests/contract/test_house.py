@@ -61,6 +61,11 @@ class Layers(unittest.TestCase):
                for header in includes(path, '"([^"]+)"') if "/" in header]
         self.assertEqual(bad, [])
 
+    def test_the_python_extension_knows_only_what_a_user_knows(self):
+        bad = [f"{path} includes {header}" for path in files("client/python/src/*.[ch]")
+               for header in includes(path, '"([^"]+)"') if header != "pinroute.h" and "/" in header]
+        self.assertEqual(bad, [])
+
     def test_a_library_has_one_door(self):
         for header, allowed in LIBRARIES.items():
             users = {path for path in files("proto/**/*.[ch]", "client/**/*.[ch]", "daemon/**/*.[ch]")
@@ -81,14 +86,14 @@ class Files(unittest.TestCase):
     def test_the_first_line_of_each_file_says_its_name_and_noun(self):
         bad = [path for path in files("proto/**/*.[ch]", "client/**/*.[ch]", "daemon/**/*.[ch]", "tests/**/*.[ch]", "bench/**/*.[ch]")
                if not lines(path)[0].startswith(f"/* {os.path.basename(path)} -- ")]
-        for path in files("tests/**/*.py", "tests/**/*.sh", "run.sh"):
+        for path in files("tests/**/*.py", "tests/**/*.sh", "client/python/**/*.py", "bench/*.py", "run.sh"):
             first = next(line for line in lines(path) if not line.startswith("#!"))
             if not re.match(rf'("""|# ){re.escape(os.path.basename(path))}.* -- ', first):
                 bad.append(path)
         self.assertEqual(bad, [])
 
     def test_the_second_line_of_each_c_file_says_what_it_alone_may_do(self):
-        bad = [path for path in files("proto/*.c", "client/*.c", "daemon/*.c")
+        bad = [path for path in files("proto/*.c", "client/*.c", "client/python/src/*.c", "daemon/*.c")
                if not lines(path)[1].startswith(" *") and not lines(path)[0].endswith("Pure. */")]
         self.assertEqual(bad, [])
 
