@@ -50,9 +50,11 @@ struct conf {
         char group[CONF_WORD_MAX]; /* group of dir, store and worker socket; "": the daemon's own */
         char
             operator_group[CONF_WORD_MAX]; /* may use ctl.sock besides root and the daemon's user; "": none */
+        char key_file[CONF_WORD_MAX];
         int64_t max_pins, max_clients;
         int64_t stale_after_ms, stale_limit_ms;
         int64_t log_level;
+        struct pnr_token_keys token_keys; /* what stands in key_file; n is 0 without one; never shown */
         unsigned n_clusters;
         struct cluster_conf *cluster; /* n_clusters of them */
 };

@@ -11,6 +11,7 @@
 #include "daemon/clock.h"
 #include "daemon/log.h"
 #include "proto/boot.h"
+#include "proto/token.h"
 
 #define SWEEP_PAGES 64 /* per heartbeat: a table of 1,000,000 pins is gone through in about half a minute */
 
@@ -72,6 +73,7 @@ static void configure_cluster(struct core *core, const struct cluster_conf *conf
 void core_configure(struct core *core, const struct conf *conf, struct mono now)
 {
         core->conf = conf;
+        issuer_configure(&core->issuer, &conf->token_keys);
         for (unsigned i = 0; i < core->n_clusters; i++) {
                 bool kept = false;
                 for (unsigned j = 0; j < conf->n_clusters; j++)
@@ -177,6 +179,7 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
         else
                 log_info("new store in %s: %s", conf->dir, found.why_new);
         core->cursor = found.cursor;
+        issuer_init(&core->issuer, &found.tokens);
         take_over(core, conf, &found, now);
         if (!found.reused)
                 hold_floors(core, now);
@@ -202,18 +205,42 @@ static int64_t bounded_ms(const struct cluster *c, int64_t asked_ms)
         return asked_ms < c->conf.max_pin_seconds_ms ? asked_ms : c->conf.max_pin_seconds_ms;
 }
 
-/* Pins one key, or the whole cluster where the table takes no more. */
-static int pin(struct core *core, struct cluster *c, struct core_item *it, int64_t ms, bool hold,
-               bool as_floor, struct mono now)
+static struct pnr_slot slot_of(const struct core *core, const struct cluster *c, const struct pnr_request *q)
 {
+        struct pnr_key key = {{q->key[0], q->key[1]}};
+        return pnr_slot_of(key, c->number, store_seed(core->store));
+}
+
+/* Has the key a pin that was made for the token's write, too? */
+static int look_for_cover(struct core *core, const struct cluster *c, struct core_item *it, struct mono now)
+{
+        struct pnr_pin pin;
+        int rc = store_get_pin(core->store, slot_of(core, c, &it->request), &pin);
+        if (rc == STORE_ABSENT)
+                return STORE_OK;
+        it->covered =
+            rc == STORE_OK && pin.until_ms > now.ms && pnr_stamp_covers(pin.stamp, it->request.stamp);
+        if (it->covered)
+                it->reply.generation = pin.generation;
+        return rc;
+}
+
+/* Pins one key, or the whole cluster where the table takes no more. */
+static int pin(struct core *core, struct cluster *c, struct core_item *it, int64_t ms, bool as_floor,
+               struct mono now)
+{
+        const struct pnr_request *q = &it->request;
+        bool hold = q->op == PNR_OP_HOLD;
         struct mono until = mono_plus(now, ms);
-        struct pnr_key key = {{it->request.key[0], it->request.key[1]}};
-        struct pnr_slot slot = pnr_slot_of(key, c->number, store_seed(core->store));
+        struct pnr_slot slot = slot_of(core, c, q);
         struct pnr_pin add = {
             .ident = slot.ident,
             .generation = cluster_pin(c, now, ms),
             .until_ms = until.ms,
             .hold_ms = hold ? until.ms : 0,
+            .stamp = q->op == PNR_OP_TOKEN ? q->stamp
+                     : hold                ? 0
+                                           : core->stamp,
         };
         it->reply.generation = add.generation;
         if (hold)
@@ -225,6 +252,11 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
                 cluster_hold_floor(c, until);
         it->reply.generation = 0;
         return STORE_OK;
+}
+
+static bool lacks_something(const struct pnr_request *q)
+{
+        return (q->op != PNR_OP_RECORD && !q->ms) || (q->op == PNR_OP_TOKEN && !q->stamp);
 }
 
 static int apply(struct core *core, struct core_item *it, bool as_floor, struct mono now)
@@ -239,18 +271,20 @@ static int apply(struct core *core, struct core_item *it, bool as_floor, struct 
             .epoch = core->epoch,
             .now_ms = now.ms,
         };
+        it->covered = false;
         if (q->op == PNR_OP_HELLO) {
                 it->reply.turn = core->cursor++;
                 return STORE_OK;
         }
         struct cluster *c = core_find_cluster(core, q->cluster);
-        bool hold = q->op == PNR_OP_HOLD;
-        if (!c || (hold && !q->ms)) {
+        if (!c || lacks_something(q)) {
                 it->reply.status = c ? PINROUTE_E_INVALID : PINROUTE_E_CLUSTER;
                 return STORE_OK;
         }
-        int64_t ms = bounded_ms(c, q->ms ? q->ms : c->conf.pin_seconds_ms);
-        return pin(core, c, it, ms, hold, as_floor, now);
+        int rc = q->op == PNR_OP_TOKEN ? look_for_cover(core, c, it, now) : STORE_OK;
+        if (rc != STORE_OK || it->covered)
+                return rc;
+        return pin(core, c, it, bounded_ms(c, q->ms ? q->ms : c->conf.pin_seconds_ms), as_floor, now);
 }
 
 /* ---- the commit ---- */
@@ -321,6 +355,8 @@ static int commit(struct core *core, struct core_item *items, unsigned n, bool a
                 rc = apply(core, &items[i], as_floor, now);
         if (rc == STORE_OK && sweep)
                 rc = store_sweep(core->store, now, SWEEP_PAGES, &swept);
+        if (rc == STORE_OK && core->issuer.dirty)
+                rc = store_put_tokens(core->store, &core->issuer.keys);
         put_clusters(core, &rc);
         put_header(core, now, &rc);
         if (rc == STORE_OK)
@@ -351,7 +387,7 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
                 return false;
         }
         core->stats.stores_replaced++;
-        core->endpoints_dirty = core->admin_dirty = true;
+        core->endpoints_dirty = core->admin_dirty = core->issuer.dirty = true;
         hold_floors(core, now);
         all_stood_still(core, "store lost", now);
         return true;
@@ -371,14 +407,19 @@ static int commit_somehow(struct core *core, struct core_item *items, unsigned n
         return rc;
 }
 
+static uint64_t *counter_of(struct core_stats *stats, unsigned op)
+{
+        return op == PNR_OP_HOLD ? &stats->holds : op == PNR_OP_TOKEN ? &stats->tokens : &stats->records;
+}
+
 static void count_item(struct core *core, const struct core_item *it)
 {
         if (it->reply.status != PINROUTE_OK)
                 core->stats.refused++;
         else if (it->request.op == PNR_OP_HELLO)
                 core->stats.hellos++;
-        else {
-                *(it->request.op == PNR_OP_HOLD ? &core->stats.holds : &core->stats.records) += 1;
+        else if (!it->covered) {
+                *counter_of(&core->stats, it->request.op) += 1;
                 core->stats.floored_records += it->reply.generation == 0;
         }
 }
@@ -388,11 +429,13 @@ static void commit_batch(struct core *core, struct core_item *items, unsigned n,
 {
         if (!core->store)
                 return;
+        if (n)
+                core->stamp = issuer_next(&core->issuer);
         if (commit_somehow(core, items, n, sweep, now) != STORE_OK) {
                 log_error("store: %s", store_error());
                 return;
         }
-        core->endpoints_dirty = core->admin_dirty = false;
+        core->endpoints_dirty = core->admin_dirty = core->issuer.dirty = false;
         core->stats.commits++;
         store_count(core->store, &core->count);
         for (unsigned i = 0; i < n && !core_is_silent(core, now); i++) {
@@ -417,7 +460,7 @@ static void notice_stall(struct core *core, struct mono now)
 
 static bool anything_dirty(const struct core *core)
 {
-        bool dirty = core->endpoints_dirty || core->admin_dirty;
+        bool dirty = core->endpoints_dirty || core->admin_dirty || core->issuer.dirty;
         for (unsigned i = 0; i < core->n_clusters; i++)
                 dirty = dirty || core->cluster[i]->dirty;
         return dirty;

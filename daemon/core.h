@@ -5,6 +5,7 @@
 
 #include "daemon/cluster.h"
 #include "daemon/conf.h"
+#include "daemon/issuer.h"
 #include "daemon/store.h"
 #include "proto/wire.h"
 
@@ -16,6 +17,7 @@
         X(hellos, "processes that attached")                                                                 \
         X(records, "writes recorded")                                                                        \
         X(holds, "holds recorded")                                                                           \
+        X(tokens, "tokens that pinned a key")                                                                \
         X(floored_records, "records kept as a floor, not as a pin of their own")                             \
         X(refused, "requests answered with a status other than OK")                                          \
         X(commits, "LMDB transactions committed")                                                            \
@@ -42,6 +44,7 @@ struct core_item {
         struct pnr_request request;
         struct pnr_reply reply;
         bool answered; /* committed: the reply may be sent.  If not, the connection is to be closed */
+        bool covered;  /* a token's write was pinned already: nothing was merged */
 };
 
 struct core {
@@ -50,6 +53,8 @@ struct core {
         struct cluster *cluster[PNR_CLUSTERS_MAX]; /* by the store's number */
         unsigned n_clusters;
         uint64_t epoch, cursor;
+        struct issuer issuer;
+        uint64_t stamp; /* of the writes of this turn */
         uint8_t boot_id[16];
         gid_t group;
         struct mono started, last_turn, heartbeat_due;

@@ -271,6 +271,11 @@ int store_put_admin(struct store *s, unsigned cluster, unsigned node, uint8_t ad
         return put(s, PNR_KEY_ADMIN(cluster, node), &admin, sizeof admin);
 }
 
+int store_put_tokens(struct store *s, const struct pnr_token_keys *keys)
+{
+        return put(s, PNR_KEY_TOKENS, keys, sizeof *keys);
+}
+
 /* ---- pin pages ---- */
 
 struct tally *pages_tally(struct store *s) { return &s->tally; }

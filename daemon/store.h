@@ -51,6 +51,7 @@ struct store_found {
         struct pnr_cluster *cluster;                    /* free() */
         struct pnr_endpoint (*endpoint)[PNR_NODES_MAX]; /* per cluster, in the same piece of memory */
         uint8_t admin[PNR_CLUSTERS_MAX][PNR_NODES_MAX]; /* see store_put_admin */
+        struct pnr_token_keys tokens;                   /* n is 0: none */
         struct mono live_until[PNR_CLUSTERS_MAX];       /* the latest deadline of any pin, per cluster */
         struct mono hold_until[PNR_CLUSTERS_MAX];       /* the latest hold of any pin, per cluster */
 };
@@ -81,6 +82,7 @@ int store_put_cluster(struct store *s, unsigned cluster, const struct pnr_cluste
 int store_put_endpoint(struct store *s, unsigned cluster, unsigned node, const struct pnr_endpoint *e);
 int store_put_admin(struct store *s, unsigned cluster, unsigned node,
                     uint8_t admin); /* an operator's word on a node */
+int store_put_tokens(struct store *s, const struct pnr_token_keys *keys);
 
 /* Merges `add` (fields by max) into the pin at `slot`.  Expired pins of the page fall out on the way.
  * `result`: the pin as it then stands, may be NULL.  STORE_FULL: max_pins live pins, or no room: not merged.

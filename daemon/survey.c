@@ -12,6 +12,7 @@
 
 #include "daemon/image.h"
 #include "daemon/pin.h"
+#include "proto/token.h"
 #include "proto/wire.h"
 
 #define SAME_CLOCK_MS 20 /* two readings of one clock, one of them coarse or taken before the other */
@@ -102,6 +103,15 @@ static bool visit_cluster(struct visit *v, unsigned number, const void *value, s
         return true;
 }
 
+static bool visit_tokens(struct visit *v, const void *value, size_t size)
+{
+        struct pnr_token_keys *keys = &v->found->tokens;
+        if (size != sizeof *keys)
+                return odd(v->survey, "record of keys of %zu bytes", size);
+        memcpy(keys, value, sizeof *keys);
+        return pnr_token_keys_valid(keys) || odd(v->survey, "record of keys is damaged");
+}
+
 static bool visit_pins(struct visit *v, uint64_t key, const void *value, size_t size)
 {
         const struct pnr_pins *page = value;
@@ -133,6 +143,8 @@ static bool visit_record(void *arg, uint64_t key, const void *value, size_t size
                 return odd(v->survey, "no header");
         if (key >= PNR_KEY_PINS)
                 return visit_pins(v, key, value, size);
+        if (key == PNR_KEY_TOKENS)
+                return visit_tokens(v, value, size);
         if (key >= PNR_KEY_CLUSTER(0) && key < PNR_KEY_CLUSTER(PNR_CLUSTERS_MAX))
                 return visit_cluster(v, (unsigned)(key - PNR_KEY_CLUSTER(0)), value, size);
         if (key >= PNR_KEY_ENDPOINT(0, 0) && key < PNR_KEY_ENDPOINT(PNR_CLUSTERS_MAX, 0) &&

@@ -20,8 +20,8 @@ struct survey {
         char why[160]; /* what is wrong with it, else "" */
 };
 
-/* Looks at `name` in dir_fd.  Fills cursor, max_generation, clusters, endpoints, admin bytes and times of
- * *found when the file is whole. */
+/* Looks at `name` in dir_fd.  Fills cursor, max_generation, clusters, endpoints, admin bytes, keys and times
+ * of *found when the file is whole. */
 void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t boot_id[16], struct mono now,
                  struct store_found *found);
 

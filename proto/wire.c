@@ -33,13 +33,15 @@ bool pnr_request_valid(const struct pnr_request *q, size_t size)
 {
         if (size != sizeof *q || q->magic != PNR_WIRE_MAGIC || q->version != PNR_WIRE_VERSION)
                 return false;
-        if (!all_zero(q->reserved, sizeof q->reserved))
+        if (q->reserved32 || !all_zero(q->reserved, sizeof q->reserved))
                 return false;
         switch (q->op) {
         case PNR_OP_HELLO:
-                return all_zero(q->cluster, sizeof q->cluster) && !q->key[0] && !q->key[1] && !q->ms;
+                return all_zero(q->cluster, sizeof q->cluster) && !q->key[0] && !q->key[1] && !q->ms &&
+                       !q->stamp;
         case PNR_OP_RECORD:
-        case PNR_OP_HOLD: return pnr_name_valid(q->cluster);
+        case PNR_OP_HOLD: return pnr_name_valid(q->cluster) && !q->stamp;
+        case PNR_OP_TOKEN: return pnr_name_valid(q->cluster);
         }
         return false;
 }

@@ -37,14 +37,17 @@ Test(wire, frames_are_the_bytes_that_their_version_says)
 {
         struct pnr_request hello = {
             .magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION, .op = PNR_OP_HELLO, .number = 1};
-        struct pnr_request q = record(), hold = record();
+        struct pnr_request q = record(), hold = record(), token = record();
         struct pnr_reply r = reply();
         hold.op = PNR_OP_HOLD;
         hold.ms = 500;
+        token.op = PNR_OP_TOKEN;
+        token.stamp = 0xc0c1c2c3c4c5c6c7;
         cr_expect_eq(PNR_WIRE_VERSION, 1, "a new version has files of its own: add them, keep these");
         expect_golden("wire-1-hello", &hello, sizeof hello, BUMP);
         expect_golden("wire-1-record", &q, sizeof q, BUMP);
         expect_golden("wire-1-hold", &hold, sizeof hold, BUMP);
+        expect_golden("wire-1-token", &token, sizeof token, BUMP);
         expect_golden("wire-1-reply", &r, sizeof r, BUMP);
 }
 
@@ -62,14 +65,18 @@ Test(wire, a_request_is_taken_only_if_every_byte_is_known)
         for (unsigned op = 0; op < 9; op++) {
                 q = record();
                 q.op = (uint16_t)op;
-                cr_expect_eq(pnr_request_valid(&q, sizeof q), op == PNR_OP_RECORD || op == PNR_OP_HOLD,
-                             "op %u", op);
+                cr_expect_eq(pnr_request_valid(&q, sizeof q),
+                             op == PNR_OP_RECORD || op == PNR_OP_HOLD || op == PNR_OP_TOKEN, "op %u", op);
+                q.stamp = 1;
+                cr_expect_eq(pnr_request_valid(&q, sizeof q), op == PNR_OP_TOKEN, "a stamp with op %u", op);
         }
-        for (size_t i = 0; i < 7; i++) {
+        for (size_t i = 0; i < sizeof q.reserved / sizeof *q.reserved; i++) {
                 q = record();
-                q.reserved[i] = 1u << 31;
+                q.reserved[i] = 1ull << 63;
                 cr_expect_not(pnr_request_valid(&q, sizeof q));
         }
+        q = record(), q.reserved32 = 1;
+        cr_expect_not(pnr_request_valid(&q, sizeof q));
 }
 
 Test(wire, hello_carries_nothing)
@@ -81,6 +88,8 @@ Test(wire, hello_carries_nothing)
         q = hello, q.key[1] = 1;
         cr_expect_not(pnr_request_valid(&q, sizeof q));
         q = hello, q.ms = 1;
+        cr_expect_not(pnr_request_valid(&q, sizeof q));
+        q = hello, q.stamp = 1;
         cr_expect_not(pnr_request_valid(&q, sizeof q));
 }
 

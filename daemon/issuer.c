@@ -1,0 +1,60 @@
+/* issuer.c -- what tokens need of a daemon: the stamps of its writes, and the keys in force.
+ * Draws random numbers; knows neither store nor file.  Says how many keys there are, never which. */
+#include "daemon/issuer.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "daemon/log.h"
+#include "proto/token.h"
+
+#define NUMBER_BITS (64 - PNR_STAMP_COUNT_BITS)
+
+static uint32_t random_number(void)
+{
+        uint32_t number;
+        do {
+                MUST(getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number);
+                number >>= 32 - NUMBER_BITS;
+        } while (!number);
+        return number;
+}
+
+static void make_key(struct pnr_token_keys *ret)
+{
+        memset(ret, 0, sizeof *ret);
+        MUST(getrandom(ret->key[0], sizeof ret->key[0], 0) == (ssize_t)sizeof ret->key[0]);
+        ret->n = 1;
+}
+
+void issuer_init(struct issuer *is, const struct pnr_token_keys *found)
+{
+        *is = (struct issuer){.number = random_number(), .keys = *found, .dirty = true};
+}
+
+void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured)
+{
+        if (!configured->n && is->keys.n)
+                return;
+        struct pnr_token_keys keys = *configured;
+        if (!keys.n) {
+                make_key(&keys);
+                log_info("tokens: signed with a key of this host's own, no other host takes them; see "
+                         "key_file");
+        }
+        if (!memcmp(&keys, &is->keys, sizeof keys))
+                return;
+        if (configured->n)
+                log_info("tokens: signed with the first of %u keys of key_file", keys.n);
+        is->keys = keys;
+        is->dirty = true;
+}
+
+uint64_t issuer_next(struct issuer *is)
+{
+        if (++is->count >> PNR_STAMP_COUNT_BITS) { /* begun again, it would be covered by its own past */
+                is->number = random_number();
+                is->count = 1;
+        }
+        return pnr_stamp(is->number, is->count);
+}

@@ -1,0 +1,27 @@
+/* issuer.h -- what tokens need of a daemon: the stamps of its writes, and the keys in force.
+ * Draws random numbers; no other I/O, no clock. */
+#ifndef PINROUTED_ISSUER_H
+#define PINROUTED_ISSUER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/store.h"
+
+struct issuer {
+        uint32_t number; /* never 0: that is the stubs' own */
+        uint64_t count;
+        struct pnr_token_keys keys;
+        bool dirty; /* keys are not in the store as they stand here */
+};
+
+/* found: the keys of an earlier daemon's store, n is 0 where there were none. */
+void issuer_init(struct issuer *is, const struct pnr_token_keys *found);
+
+/* configured: those of key_file; without any (n is 0) the keys stay as they are, or a random one is made. */
+void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured);
+
+/* The stamp of the writes that the next commit acknowledges. */
+uint64_t issuer_next(struct issuer *is);
+
+#endif
