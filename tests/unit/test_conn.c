@@ -138,7 +138,7 @@ Test(conn, a_malformed_frame_closes_its_connection_only)
                 case 0: q.magic++; break;
                 case 1: q.version++; break;
                 case 2: q.op = 99; break;
-                case 3: q.reserved[6] = 1; break;
+                case 3: q.reserved[1] = 1; break;
                 case 4: size = sizeof q - 1; break;
                 case 5: size = 1; break;
                 case 6: size = sizeof q + 1; break;
