@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/conninfo.h"
+#include "daemon/keyfile.h"
 #include "daemon/option.h"
 #include "proto/nearest.h"
 #include "proto/wire.h"
@@ -457,9 +458,17 @@ static void check_cluster(struct reader *r, unsigned i)
                 check_primary(r, c, d->nodes_line, nodes);
 }
 
+static void check_daemon(struct reader *r)
+{
+        struct conf *conf = r->conf;
+        check_orders(r, SCOPE_DAEMON, &r->given, conf, "[pinrouted]");
+        if (conf->key_file[0] && !keyfile_read(conf->key_file, &conf->token_keys, r->complain, r->arg))
+                r->mistakes++;
+}
+
 static void check_whole(struct reader *r)
 {
-        check_orders(r, SCOPE_DAEMON, &r->given, r->conf, "[pinrouted]");
+        check_daemon(r);
         for (unsigned i = 0; i < r->conf->n_clusters; i++)
                 check_cluster(r, i);
         if (r->conf->n_clusters == 0 && !r->skipped)

@@ -14,6 +14,7 @@
 #define FIELD_PATH(f)       f
 #define FIELD_LISTEN(f)     f
 #define FIELD_GROUP(f)      f
+#define FIELD_FILE(f)       f
 #define FIELD_COUNT(f)      f
 #define FIELD_SECONDS(f)    f##_ms
 #define FIELD_DURATION(f)   f##_ms

@@ -14,6 +14,8 @@ OPTION(group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group whose members may route and record; empty: the daemon's own")
 OPTION(operator_group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group that may use pinroutectl, besides root and the daemon's user; empty: none")
+OPTION(key_file, DAEMON, FILE, 0, 0, "", AT_RELOAD,
+       "keys that tokens are signed with, the same on all hosts; empty: a random one, for this host alone")
 OPTION(max_pins, DAEMON, COUNT, 1000, 10000000, "100000", AT_START,
        "pins that the store has room for; when it is full, whole clusters count as pinned")
 OPTION(max_clients, DAEMON, COUNT, 16, 65536, "4096", AT_RELOAD, "connections on the worker socket")

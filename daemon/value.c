@@ -43,6 +43,7 @@ static const struct choice *choices(enum value_kind kind)
         case VALUE_PATH:
         case VALUE_LISTEN:
         case VALUE_GROUP:
+        case VALUE_FILE:
         case VALUE_COUNT:
         case VALUE_SECONDS:
         case VALUE_DURATION: break;
@@ -135,12 +136,17 @@ static bool read_duration(const struct value_rule *rule, const char *text, int64
         return true;
 }
 
+static bool path_is_absolute(const char *text, char *why)
+{
+        return text[0] == '/' || refuse(why, "\"%.60s\" is not an absolute path; begin it with /", text);
+}
+
 /* A path that bind() can take with `tail` behind it. */
 static bool path_fits(const char *text, const char *tail, char *why)
 {
         size_t most = sizeof((struct sockaddr_un *)0)->sun_path - strlen(tail) - 1;
-        if (text[0] != '/')
-                return refuse(why, "\"%.60s\" is not an absolute path; begin it with /", text);
+        if (!path_is_absolute(text, why))
+                return false;
         if (strlen(text) > most)
                 return refuse(why, "%zu bytes are too long for a socket address; use at most %zu",
                               strlen(text), most);
@@ -198,6 +204,8 @@ static bool read_text(enum value_kind kind, const char *text, char *field, char 
         if (kind == VALUE_LISTEN && !listen_is_valid(text, why))
                 return false;
         if (kind == VALUE_GROUP && !group_is_valid(text, why))
+                return false;
+        if (kind == VALUE_FILE && *text && !path_is_absolute(text, why))
                 return false;
         memcpy(field, text, strlen(text) + 1);
         return true;

@@ -14,6 +14,7 @@ enum value_kind {
         VALUE_PATH,     /* text: absolute, and short enough for a socket in it */
         VALUE_LISTEN,   /* text: ADDR:PORT, absolute path, or "" */
         VALUE_GROUP,    /* text: a group's name, or "" */
+        VALUE_FILE,     /* text: absolute path, or "" */
         VALUE_COUNT,    /* int64_t, this and all below */
         VALUE_SECONDS,  /* ms; a bare number is seconds */
         VALUE_DURATION, /* ms; the unit is asked for */
@@ -28,7 +29,7 @@ struct value_rule {
         int64_t min, max; /* of COUNT, SECONDS, DURATION */
 };
 
-static inline bool value_is_text(enum value_kind kind) { return kind <= VALUE_GROUP; }
+static inline bool value_is_text(enum value_kind kind) { return kind <= VALUE_FILE; }
 
 /* Reads `text` into `field`: char[VALUE_TEXT_MAX] or int64_t.  False: *field is as before, and `why` says
  * what is wrong and how to mend it: "what; mend". */

@@ -94,6 +94,13 @@ static inline struct pnr_cluster cluster_of(const char *name)
         return c;
 }
 
+static inline struct pnr_token_keys keys_of(uint8_t byte)
+{
+        struct pnr_token_keys keys = {.n = 1};
+        memset(keys.key[0], byte, sizeof keys.key[0]);
+        return keys;
+}
+
 /* A header and two clusters, as the daemon's first commit writes them. */
 static inline void put_state(struct store *s)
 {

@@ -12,18 +12,22 @@
 #define PRIMARY "[nodes main]\ndb = host=db1 role=primary\n"
 #define GOOD    HEAD PRIMARY /* three lines */
 
-static char dir[64], path[96];
+#define KEY "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"
+
+static char dir[64], path[96], key_path[96];
 
 static void make_dir(void)
 {
         snprintf(dir, sizeof dir, "/tmp/pinroute-conf-XXXXXX");
         cr_assert(mkdtemp(dir));
         snprintf(path, sizeof path, "%s/pinrouted.ini", dir);
+        snprintf(key_path, sizeof key_path, "%s/keys", dir);
 }
 
 static void drop_dir(void)
 {
         unlink(path);
+        unlink(key_path);
         rmdir(dir);
 }
 
@@ -155,6 +159,8 @@ static const struct bad {
      "[::1]:9899"},
     {"[pinrouted]\nhttp_listen = 10.0.0.1:0\n" GOOD, 2, "[pinrouted] http_listen", "port 0 is out of",
      "say 1..65535"},
+    {"[pinrouted]\nkey_file = keys\n" GOOD, 2, "[pinrouted] key_file", "not an absolute path",
+     "begin it with /"},
     {"[pinrouted]\ngroup = a b\n" GOOD, 2, "[pinrouted] group", "is not a group's name", "/etc/group"},
     /* one value against another */
     {HEAD "check_timeout = 600ms\n" PRIMARY, 2, "[cluster main] check_timeout",
@@ -385,7 +391,7 @@ Test(conf, show_has_every_option_once_and_knows_the_defaults)
                 rows++;
         for (const char *p = text; (p = strstr(p, "(default)")); p++)
                 defaults++;
-        cr_expect_eq(rows, 22, "%s", text);
+        cr_expect_eq(rows, 23, "%s", text);
         cr_expect_eq(rows, defaults, "%s", text);
         cr_expect(strstr(text, "[pinrouted] dir = /run/pinroute (default) (restart)\n"), "%s", text);
         cr_expect(strstr(text, "[cluster main] lag_resume = 10s (default)\n"), "%s", text);
@@ -430,6 +436,72 @@ Test(conf, what_show_prints_can_be_read_again)
 }
 
 static void collect(void *arg, const char *key) { strcat(strcat(arg, key), " "); }
+
+/* ---- key_file ---- */
+
+static void write_keys(const char *text)
+{
+        FILE *f = fopen(key_path, "w");
+        cr_assert(f && fputs(text, f) >= 0 && fclose(f) == 0 && chmod(key_path, 0640) == 0);
+}
+
+static const char *with_key_file(void)
+{
+        static char text[300];
+        snprintf(text, sizeof text, "[pinrouted]\nkey_file = %s\n" GOOD, key_path);
+        return text;
+}
+
+Test(conf, the_keys_of_tokens_are_read_and_only_their_file_is_shown)
+{
+        struct conf *c = load_good(GOOD);
+        cr_expect_eq(c->token_keys.n, 0);
+        conf_free(&c);
+        write_keys("# new\n" KEY "\n");
+        c = load_good(with_key_file());
+        cr_expect(c->token_keys.n == 1 && c->token_keys.key[0][1] == 0x11 &&
+                  c->token_keys.key[0][31] == 0xff);
+        char *text = shown(c), row[200];
+        snprintf(row, sizeof row, "[pinrouted] key_file = %s\n", key_path);
+        cr_expect(strstr(text, row), "%s", text);
+        cr_expect_null(strcasestr(text, "00112233"));
+        free(text);
+        conf_free(&c);
+}
+
+Test(conf, mistakes_of_the_key_file_are_told_with_those_of_the_config)
+{
+        struct heard h;
+        char text[400], at[120];
+        write_keys(KEY "\n" KEY "\nx\n");
+        snprintf(text, sizeof text, "%sb = host=x weight=999\n", with_key_file());
+        cr_assert_null(load(text, &h));
+        cr_expect_eq(h.n, 3, "%s", h.text);
+        cr_expect(strstr(h.text, "pinrouted.ini:6: [nodes main] b weight"), "%s", h.text);
+        for (unsigned line = 2; line <= 3; line++) {
+                snprintf(at, sizeof at, "%s:%u: ", key_path, line);
+                cr_expect(strstr(h.text, at), "%s", h.text);
+        }
+        unlink(key_path);
+        cr_assert_null(load(with_key_file(), &h));
+        cr_expect(strstr(h.text, "/keys: No such file or directory; create it, or correct key_file"), "%s",
+                  h.text);
+}
+
+Test(conf, other_keys_in_the_same_file_need_no_restart)
+{
+        char keys[200] = "";
+        write_keys(KEY "\n");
+        struct conf *old = load_good(GOOD), *new = load_good(with_key_file());
+        conf_needs_restart(old, new, collect, keys);
+        cr_expect_str_eq(keys, "");
+        conf_keep_start_options(new, old);
+        cr_expect_eq(new->token_keys.n, 1);
+        cr_expect_str_eq(new->key_file, key_path);
+        conf_free(&old), conf_free(&new);
+}
+
+/* ---- reload ---- */
 
 Test(conf, only_a_changed_option_of_the_start_needs_a_restart)
 {

@@ -109,6 +109,9 @@ static const struct {
     AT(pnr_node, name, 0),
     AT(pnr_node, caught_up, 64),
     AT(pnr_node, stamp_ms, 72),
+    AT(pnr_token_keys, n, 0),
+    AT(pnr_token_keys, key, 8),
+    AT(pnr_token_keys, reserved, 136),
     AT(pnr_pins, tag, 0),
     AT(pnr_pins, bits, 368),
     AT(pnr_pins, used, 372),
@@ -125,6 +128,7 @@ Test(key, the_stores_records_lie_as_layout_1_says)
         cr_expect_eq(PNR_LAYOUT, 1, "a new layout has offsets of its own: add them here, keep these");
         for (size_t i = 0; i < sizeof layout_1 / sizeof *layout_1; i++)
                 cr_expect_eq(layout_1[i].is, layout_1[i].was, "%s", layout_1[i].field);
+        cr_expect_eq(PNR_KEY_TOKENS, 2);
         cr_expect_eq(PNR_KEY_CLUSTER(63), 0x13f);
         cr_expect_eq(PNR_KEY_ENDPOINT(63, 31), 0x107ff);
         cr_expect_eq(PNR_KEY_ADMIN(63, 31), 0x207ff);
@@ -180,6 +184,14 @@ static struct pnr_cluster a_cluster(void)
         return c;
 }
 
+static struct pnr_token_keys all_token_keys(void)
+{
+        struct pnr_token_keys keys = {.n = PNR_TOKEN_KEYS_MAX};
+        for (unsigned i = 0; i < PNR_TOKEN_KEYS_MAX * PNR_TOKEN_KEY_SIZE; i++)
+                keys.key[i / PNR_TOKEN_KEY_SIZE][i % PNR_TOKEN_KEY_SIZE] = (uint8_t)(0x10 + i);
+        return keys;
+}
+
 static struct pnr_pins a_page_of_pins(void)
 {
         struct pnr_pins p = {.bits = 5, .used = PNR_SLOTS};
@@ -199,9 +211,11 @@ Test(key, the_stores_records_are_the_bytes_that_their_layout_says)
         struct pnr_header h = a_header();
         struct pnr_cluster c = a_cluster();
         struct pnr_endpoint e = {"host=10.0.0.11 port=5432 dbname=app sslmode=prefer"};
+        struct pnr_token_keys t = all_token_keys();
         struct pnr_pins p = a_page_of_pins();
         expect_golden("layout-1-header", &h, sizeof h, BUMP);
         expect_golden("layout-1-cluster", &c, sizeof c, BUMP);
         expect_golden("layout-1-endpoint", &e, sizeof e, BUMP);
+        expect_golden("layout-1-token-keys", &t, sizeof t, BUMP);
         expect_golden("layout-1-pins", &p, sizeof p, BUMP);
 }

@@ -83,6 +83,10 @@ Test(store, a_store_that_was_left_is_gone_on_with_pins_and_all)
         struct store_want want = want_of(5000);
         struct store *s = open_store(&want, NULL);
         put_state(s);
+        struct pnr_token_keys keys = keys_of(7);
+        MUST_OK(store_begin(s));
+        MUST_OK(store_put_tokens(s, &keys));
+        MUST_OK(store_commit(s));
         put_pins(s, 0, 3000, 64, T0, 5000);
         uint8_t seed[16];
         memcpy(seed, store_seed(s), sizeof seed);
@@ -96,6 +100,7 @@ Test(store, a_store_that_was_left_is_gone_on_with_pins_and_all)
         cr_assert(found.cursor == 42 && found.n_clusters == 2 && found.max_generation == 3000);
         cr_assert_str_eq(found.cluster[1].name, "other");
         cr_assert(found.admin[1][31] == 3 && found.admin[0][0] == 0);
+        cr_assert_eq(memcmp(&found.tokens, &keys, sizeof keys), 0);
         cr_assert(found.live_until[0].ms == T0.ms + 5000 && found.live_until[1].ms == 0);
         cr_assert(count_of(s).pins == 3000 && count_of(s).pin_pages == pages);
         struct pnr_pin pin;

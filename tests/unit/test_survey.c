@@ -45,6 +45,8 @@ static void expect(const char *why)
 Test(survey, a_whole_file_is_counted_and_its_facts_are_found)
 {
         begin();
+        struct pnr_token_keys keys = keys_of(9);
+        MUST_OK(store_put_tokens(s, &keys));
         struct pnr_pin pin = {.generation = 7000, .until_ms = T0.ms + 9999, .hold_ms = T0.ms + 777};
         MUST_OK(store_merge_pin(s, slot_of(s, 1, 1), &pin, T0, NULL));
         MUST_OK(store_commit(s));
@@ -58,6 +60,7 @@ Test(survey, a_whole_file_is_counted_and_its_facts_are_found)
         cr_assert(found.hold_until[1].ms == T0.ms + 777 && found.hold_until[0].ms == 0);
         cr_assert_str_eq(found.endpoint[0][1].conninfo, "host=10.0.0.1 dbname=app");
         cr_assert_str_eq(found.endpoint[1][1].conninfo, "");
+        cr_assert_eq(memcmp(&found.tokens, &keys, sizeof keys), 0);
         cr_assert(survey_reusable(&v, store_map_size(5000)) && !survey_reusable(&v, store_map_size(500000)));
         store_close(&s);
 }
@@ -141,6 +144,26 @@ Test(survey, each_odd_record_is_a_reason)
         memset(&e, 'x', sizeof e);
         MUST_OK(store_put_endpoint(s, 0, 0, &e));
         expect("record 0x10000 is damaged");
+
+        begin();
+        struct pnr_token_keys keys = keys_of(9);
+        keys.n = PNR_TOKEN_KEYS_MAX + 1;
+        MUST_OK(store_put_tokens(s, &keys));
+        expect("record of keys is damaged");
+
+        begin();
+        keys = keys_of(9);
+        keys.n = 0;
+        MUST_OK(store_put_tokens(s, &keys));
+        expect("record of keys is damaged");
+}
+
+Test(survey, a_store_without_keys_is_whole)
+{
+        begin();
+        MUST_OK(store_commit(s));
+        cr_assert(survey().whole && found.tokens.n == 0);
+        store_close(&s);
 }
 
 Test(survey, a_missing_or_damaged_page_of_pins_is_a_reason)

@@ -103,6 +103,9 @@ Test(value, paths_addresses_and_groups_are_looked_at)
             {VALUE_GROUP, "", true},
             {VALUE_GROUP, "a,b", false},
             {VALUE_GROUP, "-x", false},
+            {VALUE_FILE, "", true},
+            {VALUE_FILE, "/etc/pinroute/keys", true},
+            {VALUE_FILE, "keys", false},
         };
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
                 char field[VALUE_TEXT_MAX] = "before", why[VALUE_WHY_MAX];
