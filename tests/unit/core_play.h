@@ -71,6 +71,15 @@ static inline void core_close(void)
         rmdir(core_dir);
 }
 
+static inline void core_unlink(void) { cr_assert_eq(unlink(in_core_dir("data.mdb")), 0); }
+
+static inline void core_restart(void)
+{
+        core_fini(&core);
+        core_now.ms += 10;
+        core_start();
+}
+
 /* ---- requests ---- */
 
 static inline struct core_item core_item(enum pnr_op op, const char *cluster, uint64_t key, uint32_t ms)
@@ -118,6 +127,17 @@ static inline struct pnr_pin core_pin(const char *cluster, uint64_t key)
         if (store_get_pin(core.store, slot, &pin) != STORE_OK)
                 pin = (struct pnr_pin){0};
         return pin;
+}
+
+/* Fills the table: max_pins is 1000. */
+static inline unsigned core_fill(uint32_t ms)
+{
+        unsigned n = 0;
+        while (!core.table_full) {
+                cr_assert_lt(n, 2000);
+                cr_assert_eq(core_record(1000 + n++, ms).status, PINROUTE_OK);
+        }
+        return n;
 }
 
 /* ---- a stub ---- */

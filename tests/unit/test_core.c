@@ -87,20 +87,9 @@ Test(core, a_recorded_key_is_pinned_for_stubs_from_the_answer_on_until_replicas_
 
 /* ---- full ---- */
 
-/* Fills the table: max_pins is 1000. */
-static unsigned fill(uint32_t ms)
-{
-        unsigned n = 0;
-        while (!core.table_full) {
-                cr_assert_lt(n, 2000);
-                cr_assert_eq(core_record(1000 + n++, ms).status, PINROUTE_OK);
-        }
-        return n;
-}
-
 Test(core, a_full_table_raises_the_floor_and_says_ok, .init = core_up)
 {
-        cr_expect_geq(fill(60000), 1000);
+        cr_expect_geq(core_fill(60000), 1000);
         uint64_t floors = core.cluster[0]->floors, others = core.cluster[1]->floors;
         struct core_item it[] = {core_item(PNR_OP_RECORD, "main", 1, 50000),
                                  core_item(PNR_OP_RECORD, "main", 1000, 90000)};
@@ -127,7 +116,7 @@ Test(core, a_full_table_raises_the_floor_and_says_ok, .init = core_up)
 
 Test(core, a_hold_that_the_full_table_does_not_take_holds_every_key, .init = core_up)
 {
-        fill(60000);
+        core_fill(60000);
         struct core_item it = core_item(PNR_OP_HOLD, "main", 1, 20000);
         core_step(&it, 1, 1);
         cr_expect(it.answered && it.reply.status == PINROUTE_OK && it.reply.generation == 0);
@@ -153,7 +142,7 @@ static void expect_held(int64_t hold_ms)
 
 Test(core, a_full_table_takes_pins_again_once_some_have_run_out)
 {
-        fill(1000);
+        core_fill(1000);
         core_step(NULL, 0, 2000);
         for (unsigned i = 0; i < 200; i++)
                 core_step(NULL, 0, CORE_HEARTBEAT_MS); /* the sweep */
@@ -230,8 +219,6 @@ static void expect_replaced(struct view *old, uint64_t replaced)
         cr_expect_not(core_is_silent(&core, clock_mono()));
 }
 
-static void unlink_it(void) { cr_assert_eq(unlink(in_core_dir("data.mdb")), 0); }
-
 static void copy_over_it(void)
 {
         char command[400];
@@ -250,7 +237,7 @@ static void put_garbage_there(void)
 
 Test(core, a_store_that_is_unlinked_or_replaced_gets_a_successor_with_a_floor, .init = core_up)
 {
-        void (*const lose[])(void) = {unlink_it, copy_over_it, put_garbage_there};
+        void (*const lose[])(void) = {core_unlink, copy_over_it, put_garbage_there};
         uint64_t epoch = core.epoch, cursor = core.cursor;
         core_record(5, 60000);
         for (unsigned i = 0; i < 3; i++) {
@@ -294,7 +281,7 @@ Test(core, a_lost_store_that_cannot_be_retired_is_followed_by_silence, .init = c
         core_now = core.last_turn = clock_mono(); /* silence is measured by the clock */
         core.heartbeat_due = mono_plus(core_now, CORE_HEARTBEAT_MS);
         break_the_store();
-        unlink_it();
+        core_unlink();
         struct core_item it = core_item(PNR_OP_RECORD, "main", 5, 60000);
         core_step(&it, 1, 0);
         cr_expect_eq(core.stats.stores_replaced, 1);
@@ -305,7 +292,7 @@ Test(core, a_lost_store_that_cannot_be_retired_is_followed_by_silence, .init = c
             core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms + 2 * CORE_HEARTBEAT_MS)));
         cr_expect_eq(core_look("main", 5).status, VIEW_UNUSABLE,
                      "no heartbeat: a daemon that finds it waits, too");
-        unlink_it();
+        core_unlink();
         core_step(NULL, 0, CORE_HEARTBEAT_MS); /* another loss, of a store that can be retired */
         cr_expect_eq(core.stats.stores_replaced, 2);
         cr_expect(core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms)),
@@ -332,7 +319,7 @@ Test(core, without_a_directory_nothing_is_acknowledged_and_the_heartbeat_tries_a
 {
         char elsewhere[80];
         snprintf(elsewhere, sizeof elsewhere, "%.70s.away", core_dir);
-        unlink_it();
+        core_unlink();
         cr_assert_eq(rename(core_dir, elsewhere), 0);
         struct core_item it = core_item(PNR_OP_RECORD, "main", 5, 60000);
         core_step(&it, 1, CORE_HEARTBEAT_MS);
@@ -356,20 +343,13 @@ Test(core, the_floor_of_a_lost_store_is_as_long_as_the_longest_pin_in_it, .init 
         core.cluster[0]->floor_until = core_now;
         core_cluster_conf[0].max_pin_seconds_ms = core_cluster_conf[0].pin_seconds_ms = 1000;
         core_configure(&core, &core_conf, core_now);
-        unlink_it();
+        core_unlink();
         core_step(NULL, 0, CORE_HEARTBEAT_MS);
         cr_assert_eq(core.stats.stores_replaced, 1);
         cr_expect_eq(core_look("main", 5).cluster.floor_until_ms, until_ms, "whatever the config now says");
 }
 
 /* ---- restart ---- */
-
-static void restart(void)
-{
-        core_fini(&core);
-        core_now.ms += 10;
-        core_start();
-}
 
 Test(core, a_restart_keeps_pins_cursor_drains_and_opens_a_generation_above_all, .init = core_up)
 {
@@ -386,7 +366,7 @@ Test(core, a_restart_keeps_pins_cursor_drains_and_opens_a_generation_above_all, 
         core_cluster_conf[2] = core_cluster_conf[0]; /* another order in the file */
         core_cluster_conf[0] = core_cluster_conf[1];
         core_cluster_conf[1] = core_cluster_conf[2];
-        restart();
+        core_restart();
         struct pnr_pin a2 = core_pin("main", 5), b2 = core_pin("other", 6);
         cr_expect_eq(memcmp(&a, &a2, sizeof a), 0);
         cr_expect_eq(memcmp(&b, &b2, sizeof b), 0);
@@ -412,15 +392,15 @@ Test(core, a_hold_outlives_its_store_its_daemon_and_its_cluster_s_absence, .init
         core_ask(PNR_OP_HOLD, "main", 5, 30000);
         int64_t hold_ms = core_now.ms + 30000;
         core_record(5, 60000);
-        unlink_it();
+        core_unlink();
         core_step(NULL, 0, CORE_HEARTBEAT_MS);
         cr_assert_eq(core.stats.stores_replaced, 1);
         expect_held(hold_ms);
-        restart();
+        core_restart();
         cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, hold_ms);
         core_conf.n_clusters = 1;
         core_conf.cluster = &core_cluster_conf[1];
-        restart();
+        core_restart();
         core_conf.cluster = core_cluster_conf;
         core_conf.n_clusters = 2;
         core_configure(&core, &core_conf, core_now);
@@ -434,10 +414,10 @@ Test(core, a_hold_found_in_a_store_that_cannot_be_gone_on_with_is_kept, .init = 
 {
         core_ask(PNR_OP_HOLD, "main", 5, 30000);
         int64_t hold_ms = core_now.ms + 30000;
-        restart();
+        core_restart();
         cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, 0, "it is in the store, with its pin");
         core_conf.max_pins = 200000;
-        restart();
+        core_restart();
         expect_held(hold_ms);
 }
 
@@ -446,10 +426,10 @@ Test(core, a_drain_outlives_a_lost_store_too, .init = core_up)
         cluster_set_admin(core.cluster[0], 2, NODE_DRAIN, core_now);
         core.admin_dirty = true;
         core_step(NULL, 0, 10);
-        unlink_it();
+        core_unlink();
         core_step(NULL, 0, CORE_HEARTBEAT_MS);
         cr_assert_eq(core.stats.stores_replaced, 1);
-        restart();
+        core_restart();
         cr_expect_eq(core.cluster[0]->node[2].admin, NODE_DRAIN);
 }
 
@@ -496,7 +476,7 @@ Test(core, a_cluster_that_was_not_configured_at_a_restart_owes_its_floor_when_it
 {
         core_ask(PNR_OP_RECORD, "other", 5, 60000);
         core_conf.n_clusters = 1;
-        restart();
+        core_restart();
         int64_t started_ms = core_now.ms;
         core_play(300);
         configure(2);
@@ -537,7 +517,7 @@ Test(core, all_places_taken_a_removed_cluster_s_is_used_again_once_its_pins_have
         core_fini(&core);
         core_conf.cluster = many;
         core_conf.n_clusters = PNR_CLUSTERS_MAX;
-        unlink_it();
+        core_unlink();
         core_start();
         core_conf.cluster = many + 1; /* c0 goes, c64 comes */
         configure(PNR_CLUSTERS_MAX);
