@@ -1,0 +1,1 @@
+"""migrations -- from an empty database to the models."""

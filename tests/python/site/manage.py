@@ -1,0 +1,9 @@
+"""manage.py -- Django's commands for the guest-book."""
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "book.settings")
+    execute_from_command_line(sys.argv)
