@@ -2,7 +2,6 @@
  * The only file that includes <lmdb.h>.  Owns: struct store, DIR/data.mdb, DIR/lock.mdb, DIR/new. */
 #include "daemon/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,11 +17,8 @@
 
 #include "daemon/log.h"
 #include "daemon/pages.h"
+#include "daemon/place.h"
 #include "daemon/survey.h"
-
-#define DATA "data.mdb"
-#define LOCK "lock.mdb"
-#define NEW  "new" /* a file in the making, and its lock; nobody else may enter */
 
 struct store {
         MDB_env *env;
@@ -335,27 +331,6 @@ int pages_drop(struct store *s, uint64_t lo)
 
 /* ---- files ---- */
 
-/* liblmdb 0.9.24 opens its files without O_CLOEXEC: find its descriptors by what they are open on. */
-static void close_on_exec(int dir_fd, const char *name)
-{
-        struct stat want, st;
-        DIR *fds = opendir("/proc/self/fd");
-        if (fds && !fstatat(dir_fd, name, &want, AT_SYMLINK_NOFOLLOW))
-                for (struct dirent *e; (e = readdir(fds));) {
-                        int fd = atoi(e->d_name);
-                        if (!fstat(fd, &st) && st.st_dev == want.st_dev && st.st_ino == want.st_ino)
-                                fcntl(fd, F_SETFD, FD_CLOEXEC);
-                }
-        if (fds)
-                closedir(fds);
-}
-
-/* Where an environment lies in the directory of the store. */
-struct place {
-        const char *below, *data, *lock;
-};
-static const struct place in_place = {"", DATA, LOCK}, in_making = {"/" NEW, NEW "/" DATA, NEW "/" LOCK};
-
 static int open_files(struct store *s, const char *dir, const struct place *place, size_t map_size)
 {
         char path[PATH_MAX];
@@ -371,8 +346,7 @@ static int open_files(struct store *s, const char *dir, const struct place *plac
         rc = enter_open(s, path);
         if (rc)
                 return lmdb_failed(rc, "open");
-        close_on_exec(s->dir_fd, place->data);
-        close_on_exec(s->dir_fd, place->lock);
+        place_close_on_exec(s->dir_fd, place);
         if (mdb_env_get_fd(s->env, &s->fd) || fstat(s->fd, &st))
                 return failed(STORE_SYSTEM, "fstat of %s/%s: %s", dir, place->data, strerror(errno));
         s->dev = st.st_dev;
@@ -408,28 +382,14 @@ static void close_env(struct store *s)
         s->asserted = false;
 }
 
-/* Explicit modes, whatever the umask. */
 static int set_modes(struct store *s, const struct place *place, gid_t group)
 {
-        if (group != (gid_t)-1 && fchown(s->fd, (uid_t)-1, group))
-                return failed(STORE_SYSTEM, "group %u for %s: %s", group, place->data, strerror(errno));
-        if (fchmod(s->fd, 0640) || fchmodat(s->dir_fd, place->lock, 0600, 0))
-                return failed(STORE_SYSTEM, "chmod of %s: %s", place->data, strerror(errno));
+        if (place_set_modes(s->dir_fd, place, s->fd, group))
+                return failed(STORE_SYSTEM, "mode or group of %s: %s", place->data, strerror(errno));
         return STORE_OK;
 }
 
 /* ---- a new store ---- */
-
-static int clear_new(int dir_fd)
-{
-        unlinkat(dir_fd, NEW "/" DATA, 0);
-        unlinkat(dir_fd, NEW "/" LOCK, 0);
-        if (unlinkat(dir_fd, NEW, AT_REMOVEDIR) && errno == ENOTDIR)
-                unlinkat(dir_fd, NEW, 0);
-        if (mkdirat(dir_fd, NEW, 0700))
-                return failed(STORE_SYSTEM, "mkdir " NEW ": %s", strerror(errno));
-        return STORE_OK;
-}
 
 /* Live by its state, but without a heartbeat: no stub trusts it before the caller's first one. */
 static int put_first_header(struct store *s, const struct store_want *want, uint64_t cursor)
@@ -460,17 +420,15 @@ static int put_first_header(struct store *s, const struct store_want *want, uint
 static int make_new(struct store *s, const struct store_want *want, uint64_t cursor)
 {
         size_t size = store_map_size(want->max_pins);
-        int no_room, rc = clear_new(s->dir_fd);
-        if (rc == STORE_OK)
-                rc = open_env(s, want->dir, &in_making, size);
+        if (place_clear_new(s->dir_fd))
+                return failed(STORE_SYSTEM, "mkdir %s%s: %s", want->dir, place_new.below, strerror(errno));
+        int rc = open_env(s, want->dir, &place_new, size);
         if (rc != STORE_OK)
                 return rc;
-        while ((no_room = posix_fallocate(s->fd, 0, (off_t)size)) == EINTR)
-                ;
-        if (no_room)
-                return failed(STORE_SYSTEM, "%zu bytes for %s/" DATA ": %s", size, want->dir,
-                              strerror(no_room));
-        rc = set_modes(s, &in_making, want->group);
+        if (place_allocate(s->fd, size))
+                return failed(STORE_SYSTEM, "%zu bytes for %s/" PLACE_DATA ": %s", size, want->dir,
+                              strerror(errno));
+        rc = set_modes(s, &place_new, want->group);
         return rc == STORE_OK ? put_first_header(s, want, cursor) : rc;
 }
 
@@ -482,32 +440,23 @@ static bool retire_old(const struct store_want *want, const struct survey *old, 
         if (!s)
                 return false;
         s->dir_fd = dir_fd;
-        unlinkat(dir_fd, LOCK, 0);
-        bool ok = open_env(s, want->dir, &in_place, old->map_bytes) == STORE_OK && s->ino == old->st.st_ino &&
-                  store_retire(s) == STORE_OK;
+        unlinkat(dir_fd, PLACE_LOCK, 0);
+        bool ok = open_env(s, want->dir, &place_final, old->map_bytes) == STORE_OK &&
+                  s->ino == old->st.st_ino && store_retire(s) == STORE_OK;
         close_env(s);
         free(s);
         return ok;
-}
-
-static int put_in_place(struct store *s)
-{
-        if (renameat(s->dir_fd, in_making.data, s->dir_fd, DATA) ||
-            renameat(s->dir_fd, in_making.lock, s->dir_fd, LOCK))
-                return failed(STORE_SYSTEM, "rename: %s", strerror(errno));
-        unlinkat(s->dir_fd, NEW, AT_REMOVEDIR);
-        return STORE_OK;
 }
 
 /* ---- open and close ---- */
 
 static int reuse(struct store *s, const struct store_want *want, const struct survey *old)
 {
-        int rc = open_env(s, want->dir, &in_place, old->map_bytes);
+        int rc = open_env(s, want->dir, &place_final, old->map_bytes);
         if (rc == STORE_OK && s->ino != old->st.st_ino)
-                rc = failed(STORE_SYSTEM, "%s/" DATA " changed while it was opened", want->dir);
+                rc = failed(STORE_SYSTEM, "%s/" PLACE_DATA " changed while it was opened", want->dir);
         if (rc == STORE_OK)
-                rc = set_modes(s, &in_place, want->group);
+                rc = set_modes(s, &place_final, want->group);
         if (rc != STORE_OK) {
                 close_env(s);
                 return rc;
@@ -529,7 +478,7 @@ static bool supplants(const struct survey *old)
 static int open_any(struct store *s, const struct store_want *want, struct store_found *found)
 {
         struct survey old;
-        survey_file(&old, s->dir_fd, DATA, want->boot_id, want->now, found);
+        survey_file(&old, s->dir_fd, PLACE_DATA, want->boot_id, want->now, found);
         bool supplanted = supplants(&old);
         if (!survey_reusable(&old, store_map_size(want->max_pins)))
                 memcpy(found->why_new, old.why, sizeof found->why_new);
@@ -546,7 +495,9 @@ static int open_any(struct store *s, const struct store_want *want, struct store
         if (rc != STORE_OK)
                 return rc;
         found->old_retired = !supplanted && (old.refused || (old.whole && retire_old(want, &old, s->dir_fd)));
-        return put_in_place(s);
+        if (place_publish_new(s->dir_fd))
+                return failed(STORE_SYSTEM, "rename: %s", strerror(errno));
+        return STORE_OK;
 }
 
 int store_open(struct store **ret, const struct store_want *want, struct store_found *found)
@@ -607,7 +558,7 @@ int store_retire(struct store *s)
 bool store_is_linked(const struct store *s)
 {
         struct stat st;
-        return !fstatat(s->dir_fd, DATA, &st, AT_SYMLINK_NOFOLLOW) && st.st_dev == s->dev &&
+        return !fstatat(s->dir_fd, PLACE_DATA, &st, AT_SYMLINK_NOFOLLOW) && st.st_dev == s->dev &&
                st.st_ino == s->ino;
 }
 
