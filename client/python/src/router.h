@@ -1,0 +1,23 @@
+/* router.h -- pinroute.Router: a handle of libpinroute.
+ * router.c closes it; others may use it between router_enter() and router_leave(), or while they have the
+ * GIL. */
+#ifndef PINROUTE_PYTHON_ROUTER_H
+#define PINROUTE_PYTHON_ROUTER_H
+
+#include "names.h"
+
+struct router {
+        PyObject_HEAD struct pinroute *pr; /* NULL: closed */
+        struct pinroute *left;             /* closed with calls inside: the last of them frees it */
+        unsigned inside;                   /* calls that gave up the GIL */
+        PyTypeObject *scope, *decision;    /* of what it makes; the module may be gone before us */
+        struct names names;
+};
+
+/* Around a call without the GIL; both are called with it.  Enter returns NULL when the router is closed. */
+struct pinroute *router_enter(struct router *self);
+void router_leave(struct router *self);
+
+extern PyType_Spec router_spec;
+
+#endif
