@@ -21,6 +21,7 @@ import contextvars
 import functools
 import inspect
 import types
+import typing
 
 from ._pinroute import (
     BALANCED, CAUGHT_UP, E_CLUSTER, E_INVALID, E_MEMORY, E_NODE, E_NO_REPLICA, E_REFUSED, E_STORE, E_TOKEN_EXPIRED,
@@ -37,20 +38,22 @@ __all__ = [
 ]
 __version__ = version()
 
-_scope = contextvars.ContextVar("pinroute.scope", default=None)
+_Function = typing.TypeVar("_Function", bound=typing.Callable[..., typing.Any])
+
+_scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("pinroute.scope", default=None)
 
 # The blocks of use_primary() that this context is in, outermost first, as pairs: (use_primary, a token by which the
 # context that entered it can be told from a copy of it, and from any other that closes what was begun elsewhere).
-_forced = contextvars.ContextVar("pinroute.forced", default=())
+_forced: contextvars.ContextVar[tuple] = contextvars.ContextVar("pinroute.forced", default=())
 
 
-def current_scope():
+def current_scope() -> Scope | None:
     """Return the scope of the innermost scope_context() that this context is in, or None."""
     return _scope.get()
 
 
 @contextlib.contextmanager
-def scope_context(scope):
+def scope_context(scope: Scope | None) -> typing.Iterator[Scope | None]:
     """Make the scope the current one for the block; None: no scope is current.  It is not ended."""
     token = _scope.set(scope)
     try:
@@ -60,7 +63,7 @@ def scope_context(scope):
             _scope.reset(token)
 
 
-def is_forced():
+def is_forced() -> bool:
     """Is this context inside of use_primary()?  Who routes asks this first: a Scope does not know of it."""
     return bool(_forced.get())
 
@@ -83,13 +86,13 @@ class use_primary:
 
     __slots__ = ()
 
-    def __enter__(self):
+    def __enter__(self) -> typing.Self:
         blocks = _forced.get()
         token = _forced.set(blocks)
         _forced.set(blocks + ((self, token),))
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         blocks = _forced.get()
         mine = [at for at, (block, _) in enumerate(blocks) if block is self]
         if not mine:
@@ -100,7 +103,7 @@ class use_primary:
             return  # likewise, and this is a copy of the one in which it was
         _forced.set(blocks[:mine[-1]] + blocks[mine[-1] + 1:])
 
-    def __call__(self, function):
+    def __call__(self, function: _Function) -> _Function:
         if isinstance(function, (classmethod, staticmethod)):
             return type(function)(self(function.__func__))
         if inspect.isasyncgenfunction(function):
