@@ -30,9 +30,9 @@ COMMANDS = {
 
 def environment(pg, daemon, **more):
     """Of a process that runs the site."""
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONPATH": f"{PACKAGES}:{SITE}", "PYTHONDONTWRITEBYTECODE": "1",
-            "DJANGO_SETTINGS_MODULE": "book.settings", "BOOK_PORTS": ",".join(map(str, pg.ports)),
-            "PINROUTE_DIR": daemon.dir, **more}
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONPATH": f"{PACKAGES}:{SITE}",
+            "PYTHONDONTWRITEBYTECODE": "1", "DJANGO_SETTINGS_MODULE": "book.settings",
+            "BOOK_PORTS": ",".join(map(str, pg.ports)), "PINROUTE_DIR": daemon.dir, **more}
 
 
 def manage(pg, daemon, *words):
@@ -55,8 +55,8 @@ class AppServer:
         self.path = os.path.join(self.dir, "http")
         self.log = tempfile.TemporaryFile(mode="w+", errors="replace")
         command = [word.format(workers=workers, path=self.path) for word in COMMANDS[kind]]
-        self.process = harness.spawn(command, env=environment(pg, daemon, **env), cwd=self.dir, stdin=subprocess.DEVNULL,
-                                     stdout=self.log, stderr=subprocess.STDOUT)
+        self.process = harness.spawn(command, env=environment(pg, daemon, **env), cwd=self.dir,
+                                     stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         try:
             eventually(lambda: os.path.exists(self.path) or self.process.poll() is not None, 20, "a socket")
             self.wait_for_workers()
@@ -114,7 +114,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Answer:
-    """Of one request: status, headers, what the JSON says as attributes, who answered (pid), which databases were asked."""
+    """Of one request: status, headers, the JSON's values as attributes, who answered (pid), the databases asked."""
 
     def __init__(self, response, began):
         body = response.read()

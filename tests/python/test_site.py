@@ -1,4 +1,4 @@
-"""test_site.py -- a Django site under the servers that sites run under: whoever wrote sees it, whichever worker answers.
+"""test_site.py -- a Django site under the servers that sites run under: who wrote sees it, whichever worker answers.
 One PostgreSQL cluster whose replicas lag, one daemon; each server runs every story."""
 import concurrent.futures
 import os
@@ -18,6 +18,7 @@ CHECKS = {"check_interval": "300ms", "check_timeout": "300ms", "fall": 2, "rise"
 HEALTH_BOUND = 2 * (0.3 + 0.3) + 0.2
 STUB_TIMEOUT = 0.05
 ROUNDS = size(1000, 120)
+CLIENTS = [appserver.Browser, appserver.LoggedIn, appserver.TokenClient, appserver.UserClient]
 WAYS = ["sign", "sign-in-a-transaction", "sign-and-fail"]
 REPLICAS = {"shadow-1", "shadow-2"}
 
@@ -120,8 +121,8 @@ class Stories:
     def report(self, title, writers):
         stale, looks = sum(len(w.stale) for w in writers), sum(w.looks for w in writers)
         slowest = max(w.slowest for w in writers) * 1000
-        print(f"{self.kind}, {title}: {sum(w.rounds for w in writers)} rounds of {len(writers)} clients, read by another "
-              f"worker each, {looks} reads, {stale} stale, slowest request {slowest:.0f} ms", flush=True)
+        print(f"{self.kind}, {title}: {sum(w.rounds for w in writers)} rounds of {len(writers)} clients, read by "
+              f"another worker each, {looks} reads, {stale} stale, slowest request {slowest:.0f} ms", flush=True)
 
     def assert_all_fresh(self, title, writers, rounds):
         self.report(title, writers)
@@ -129,14 +130,14 @@ class Stories:
             self.assertEqual((w.rounds, w.stale[:3]), (rounds, []), f"{w.name}: {len(w.stale)} stale")
 
     def test_whoever_wrote_sees_it_whichever_worker_answers(self):
-        writers = self.writers(self.site, appserver.Browser, appserver.LoggedIn, appserver.TokenClient, appserver.UserClient)
+        writers = self.writers(self.site, *CLIENTS)
         all_at_once([lambda w=w: w.play(ROUNDS) for w in writers])
         self.assert_all_fresh("pinning router", writers, ROUNDS)
 
     def test_with_the_plain_router_stale_reads_are_found(self):
         site = appserver.AppServer(self.kind, pg, daemon, BOOK_ROUTER="ReplicaRouter")
         self.addCleanup(site.close)
-        writers = self.writers(site, appserver.Browser, appserver.LoggedIn, appserver.TokenClient, appserver.UserClient)
+        writers = self.writers(site, *CLIENTS)
         all_at_once([lambda w=w: w.play(size(100, 15)) for w in writers])
         self.report("plain router", writers)
         for w in writers:
@@ -155,7 +156,7 @@ class Stories:
     def test_a_pin_ends_when_the_replicas_have_caught_up(self):
         writer, = self.writers(self.site, appserver.UserClient)
         writer.round()
-        eventually(lambda: {writer.client.seen("nothing").alias for _ in range(8)} == REPLICAS, 5, "replicas are read again")
+        eventually(lambda: {writer.client.seen("nothing").alias for _ in range(8)} == REPLICAS, 5, "replicas are read")
 
     def test_reads_of_those_who_wrote_nothing_spread_evenly_over_the_replicas(self):
         looks = [self.look(self.site) for _ in range(200)]
@@ -233,7 +234,8 @@ class Stories:
         rounds = size(600, 60)
         usual, slowest = self.play_while(writers, disturb, rounds)
         self.assert_all_fresh(title, writers, rounds)
-        print(f"{self.kind}, {title}: slowest request before {usual * 1000:.0f} ms, then {slowest * 1000:.0f} ms", flush=True)
+        print(f"{self.kind}, {title}: slowest request before {usual * 1000:.0f} ms, after {slowest * 1000:.0f} ms",
+              flush=True)
         self.assertLessEqual(slowest, usual + bound(STUB_TIMEOUT))
 
     def test_a_killed_daemon_costs_writers_nothing(self):
