@@ -225,6 +225,13 @@ static int look_for_cover(struct core *core, const struct cluster *c, struct cor
         return rc;
 }
 
+static uint64_t stamp_of(const struct core *core, const struct pnr_request *q)
+{
+        if (q->op == PNR_OP_TOKEN)
+                return q->stamp;
+        return q->op == PNR_OP_RECORD ? core->stamp : 0;
+}
+
 /* Pins one key, or the whole cluster where the table takes no more. */
 static int pin(struct core *core, struct cluster *c, struct core_item *it, int64_t ms, bool as_floor,
                struct mono now)
@@ -238,9 +245,7 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
             .generation = cluster_pin(c, now, ms),
             .until_ms = until.ms,
             .hold_ms = hold ? until.ms : 0,
-            .stamp = q->op == PNR_OP_TOKEN ? q->stamp
-                     : hold                ? 0
-                                           : core->stamp,
+            .stamp = stamp_of(core, q),
         };
         it->reply.generation = add.generation;
         if (hold)
@@ -343,6 +348,13 @@ static void put_clusters(struct core *core, int *rc)
         }
 }
 
+static int put_tokens(struct core *core)
+{
+        struct pnr_token_keys keys = core->issuer.keys;
+        keys.issuer = core->issuer.number;
+        return store_put_tokens(core->store, &keys);
+}
+
 /* Everything of this turn in one transaction.  On failure nothing of it has happened. */
 static int commit(struct core *core, struct core_item *items, unsigned n, bool as_floor, bool sweep,
                   struct mono now)
@@ -356,7 +368,7 @@ static int commit(struct core *core, struct core_item *items, unsigned n, bool a
         if (rc == STORE_OK && sweep)
                 rc = store_sweep(core->store, now, SWEEP_PAGES, &swept);
         if (rc == STORE_OK && core->issuer.dirty)
-                rc = store_put_tokens(core->store, &core->issuer.keys);
+                rc = put_tokens(core);
         put_clusters(core, &rc);
         put_header(core, now, &rc);
         if (rc == STORE_OK)

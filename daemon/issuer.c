@@ -45,7 +45,7 @@ void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured
         if (!memcmp(&keys, &is->keys, sizeof keys))
                 return;
         if (configured->n)
-                log_info("tokens: signed with the first of %u keys of key_file", keys.n);
+                log_info("tokens: keys of key_file in force: %u, the first one signs", keys.n);
         is->keys = keys;
         is->dirty = true;
 }

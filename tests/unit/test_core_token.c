@@ -60,6 +60,16 @@ Test(core_token, a_token_whose_write_is_pinned_here_changes_nothing, .init = cor
         cr_expect_eq(core.stats.refused, before.refused);
 }
 
+Test(core_token, a_place_in_the_batch_that_a_covered_token_had_pins_for_the_next_request)
+{
+        core_record(5, 60000);
+        struct core_item it = token(5, 1000, core_pin("main", 5).stamp);
+        core_step(&it, 1, 1);
+        it.request = core_item(PNR_OP_RECORD, "main", 6, 1000).request;
+        core_step(&it, 1, 1);
+        cr_expect_eq(core_pin("main", 6).until_ms, core_now.ms + 1000);
+}
+
 Test(core_token, a_key_with_a_released_pin_of_this_host_and_a_newer_token_of_another_is_pinned_again,
      .init = core_up)
 {
