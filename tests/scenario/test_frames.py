@@ -15,13 +15,18 @@ from harness import bound, eventually, size
 REQUEST = struct.Struct("<IHHQ64sQQI28s")
 REPLY = struct.Struct("<IHHQIIQqQQQ")
 MAGIC, VERSION = 0x57524E50, 1
-HELLO, RECORD, HOLD = 1, 2, 3
+HELLO, RECORD, HOLD, TOKEN = 1, 2, 3, 4
 OK, E_INVALID, E_CLUSTER = 0, 1, 2
 NO_NODES = ["default = host=127.0.0.1 port=1 dbname=app user=pinroute role=primary"]
 
 
 def frame(op=RECORD, magic=MAGIC, version=VERSION, number=7, cluster=b"main", key=(1, 2), ms=1000, reserved=b""):
     return REQUEST.pack(magic, version, op, number, cluster, *key, ms, reserved)
+
+
+def stamp(number):
+    """What a TOKEN has in the reserve of the others."""
+    return struct.pack("<IQ", 0, number)
 
 
 def hello(**changed):
@@ -72,10 +77,16 @@ MALFORMED = {
     "of version 0": frame(version=0),
     "of the next version": frame(version=VERSION + 1),
     "with operation 0": frame(op=0),
-    "with an operation that there is not": frame(op=HOLD + 1),
+    "with an operation that there is not": frame(op=TOKEN + 1),
     "with operation 65535": frame(op=65535),
     "with something in its reserve": frame(reserved=b"\1"),
     "with something at the end of its reserve": frame(reserved=bytes(27) + b"\1"),
+    "with a stamp of its own choice": frame(reserved=stamp(7)),
+    "that holds with a stamp": frame(op=HOLD, reserved=stamp(7)),
+    "that says hello with a stamp": hello(reserved=stamp(7)),
+    "of a token with something before its stamp": frame(op=TOKEN, reserved=b"\1\0\0\0" + stamp(7)[4:]),
+    "of a token with something behind its stamp": frame(op=TOKEN, reserved=stamp(7) + b"\1"),
+    "of a token without a cluster": frame(op=TOKEN, cluster=b"", reserved=stamp(7)),
     "without a cluster": frame(cluster=b""),
     "with a name that does not end": frame(cluster=b"m" * 64),
     "with a space in the name": frame(cluster=b"ma in"),
@@ -159,9 +170,12 @@ class Frames(harness.Scenario):
     def test_questions_that_cannot_be_granted_are_answered_and_the_connection_stays(self):
         client = self.client()
         for packet, status in ((frame(cluster=b"ghost"), E_CLUSTER), (frame(op=HOLD, cluster=b"ghost"), E_CLUSTER),
+                               (frame(op=TOKEN, cluster=b"ghost", reserved=stamp(7)), E_CLUSTER),
+                               (frame(op=TOKEN, ms=0, reserved=stamp(7)), E_INVALID), (frame(op=TOKEN), E_INVALID),
+                               (frame(op=TOKEN, reserved=stamp(7)), OK),
                                (frame(op=HOLD, ms=0), E_INVALID), (frame(ms=0), OK), (frame(ms=2**32 - 1), OK)):
             self.assertEqual(client.ask(packet).status, status)
-        self.assertEqual(self.stats()["refused"], 3)
+        self.assertEqual(self.stats()["refused"], 6)
 
     def test_a_client_that_never_reads_its_answers_is_closed_and_counted(self):
         client = self.client()
