@@ -188,11 +188,12 @@ static enum outcome reach(struct ask *a, int64_t deadline_ns, bool patient, stru
 
 /* A kept connection may have broken while nobody looked.  New ones that break, too, are a daemon on its way
  * out, or one that does not want us: a few are enough. */
-static enum outcome contact(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
+static enum outcome contact(struct ask *a, struct pnr_request *q, int64_t deadline_ns, bool patient,
+                            struct pnr_reply *r)
 {
         enum outcome o = BROKEN;
         for (int i = 0; i < CONNECTIONS_MAX && o == BROKEN; i++) {
-                o = reach(a, deadline_ns, true, r);
+                o = reach(a, deadline_ns, patient, r);
                 if (o == DONE)
                         o = exchange(a, q, deadline_ns, r);
                 if (o != DONE)
@@ -219,8 +220,9 @@ static void note(struct ask_fresh *f, enum outcome o, struct view_pulse pulse)
         f->open_pulse = pulse;
 }
 
-int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
-        struct pnr_reply *r)
+/* A daemon that is not there counts against it only where it was waited for. */
+static int ask_with(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
+                    bool patient, struct pnr_reply *r)
 {
         int saved = errno;
         enum outcome o = LATE;
@@ -228,12 +230,25 @@ int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t d
                 return PINROUTE_E_UNREACHABLE;
         if (!breaker_open(a->fresh, pulse)) {
                 drop_inherited(a);
-                o = contact(a, q, deadline_ns, r);
-                note(a->fresh, o, pulse);
+                o = contact(a, q, deadline_ns, patient, r);
+                if (o == DONE || patient || clock_ns() >= deadline_ns)
+                        note(a->fresh, o, pulse);
         }
         lock_give(&a->fresh->lock);
         errno = saved;
         return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
+}
+
+int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
+        struct pnr_reply *r)
+{
+        return ask_with(a, q, pulse, deadline_ns, true, r);
+}
+
+int ask_if_there(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
+                 struct pnr_reply *r)
+{
+        return ask_with(a, q, pulse, deadline_ns, false, r);
 }
 
 int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)

@@ -62,6 +62,10 @@ void ask_fini(struct ask *a);
 int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
         struct pnr_reply *r);
 
+/* The same, without patience for a daemon that is not there: no socket, or nobody listens. */
+int ask_if_there(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
+                 struct pnr_reply *r);
+
 /* Says HELLO once, without patience for a daemon that is not there, and closes the connection.
  * Threads: as ask(). */
 int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r);

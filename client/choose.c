@@ -7,25 +7,6 @@
  * is. */
 #define STAMP_AHEAD_MAX_MS 50
 
-static bool is_live(const struct need *n, struct mono now)
-{
-        return now.ms < n->until_ms || now.ms < n->hold_ms;
-}
-
-/* Adds what `n` asks for, if it is live; says whether it is. */
-static bool add(struct need *all, const struct need *n, struct mono now)
-{
-        if (!is_live(n, now))
-                return false;
-        if (n->generation > all->generation)
-                all->generation = n->generation;
-        if (n->until_ms > all->until_ms)
-                all->until_ms = n->until_ms;
-        if (n->hold_ms > all->hold_ms)
-                all->hold_ms = n->hold_ms;
-        return true;
-}
-
 static uint32_t left_of(const struct need *n, struct mono now)
 {
         int64_t end = n->until_ms > n->hold_ms ? n->until_ms : n->hold_ms;
@@ -72,10 +53,10 @@ struct choice choose(const struct facts *f)
                 struct need floor = {.generation = c->floor_generation,
                                      .until_ms = c->floor_until_ms,
                                      .hold_ms = c->floor_hold_ms};
-                bool pinned = add(&need, &f->pin, f->now);
-                bool failed = add(&need, &f->local, f->now);
+                bool pinned = need_add(&need, &f->pin, f->now);
+                bool failed = need_add(&need, &f->local, f->now);
                 uint32_t left_ms = left_of(pinned || failed ? &need : &floor, f->now);
-                bool floored = add(&need, &floor, f->now);
+                bool floored = need_add(&need, &floor, f->now);
                 if (pinned || failed || floored) {
                         uint32_t pool = f->now.ms < need.hold_ms || need.generation == CHOOSE_NOBODY
                                             ? 0

@@ -12,13 +12,27 @@
 
 #define CHOOSE_NOBODY UINT64_MAX /* a generation that no replica reaches */
 
-/* "Reads need at least this": a pin, a floor, or this process's failed records.  Void once both times are
- * past. */
+/* "Reads need at least this": a pin, a floor, this process's failed records, or a scope's tokens.  Void once
+ * both times are past. */
 struct need {
         uint64_t generation;
         int64_t until_ms;
         int64_t hold_ms; /* before this nothing but the primary will do */
 };
+
+/* Adds what `n` asks for, each by max, if it is live; says whether it is. */
+static inline bool need_add(struct need *all, const struct need *n, struct mono now)
+{
+        if (now.ms >= n->until_ms && now.ms >= n->hold_ms)
+                return false;
+        if (n->generation > all->generation)
+                all->generation = n->generation;
+        if (n->until_ms > all->until_ms)
+                all->until_ms = n->until_ms;
+        if (n->hold_ms > all->hold_ms)
+                all->hold_ms = n->hold_ms;
+        return true;
+}
 
 /* What is known at `now`. */
 struct facts {
@@ -26,8 +40,8 @@ struct facts {
         int64_t age_ms; /* of the heartbeat, in whichever direction; INT64_MAX: there never was one */
         uint32_t stale_after_ms, stale_limit_ms;
         bool keyed;
-        bool forced;                       /* the scope is forced, or wrote */
-        struct need pin, local;            /* the key's; all 0: none */
+        bool forced;            /* the scope is forced, or wrote */
+        struct need pin, local; /* the key's, and what this process and the scope know; all 0: none */
         const struct pnr_cluster *cluster; /* may lie in the map: any bytes are safe, each is read once */
 };
 

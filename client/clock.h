@@ -1,4 +1,4 @@
-/* clock.h -- the two clocks of the stub, both CLOCK_MONOTONIC.
+/* clock.h -- the clocks of the stub: two of CLOCK_MONOTONIC, and the wall's for what leaves this host.
  * Coarse for decisions: 5 ns, no system call, up to one tick late, so that pins only last longer.  Precise
  * for waits. */
 #ifndef PINROUTE_CLOCK_H
@@ -23,6 +23,13 @@ static inline int64_t clock_ns(void)
         struct timespec t;
         clock_gettime(CLOCK_MONOTONIC, &t);
         return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static inline int64_t clock_wall_us(void)
+{
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        return t.tv_sec * 1000000ll + t.tv_nsec / 1000;
 }
 
 static inline struct timespec clock_span(int64_t ns)

@@ -178,31 +178,13 @@ static int answer(struct pinroute *pr, unsigned cluster, const struct facts *f, 
         return is_error ? PINROUTE_E_NO_REPLICA : PINROUTE_OK;
 }
 
-/* One question to the store. */
-struct visit {
-        struct pinroute *pr;
-        unsigned cluster;
-        const struct pnr_key *key;
-        bool forced;
-        struct facts facts;
-        struct view *view;
-        struct view_at at;
-        uint64_t turn; /* see answer() */
-        void *ret;
-};
-
-#define NO_STORE (-1)
-
 static void set_if_changed(atomic_uint *at, unsigned to)
 {
         if (atomic_load_explicit(at, memory_order_relaxed) != to)
                 atomic_store_explicit(at, to, memory_order_relaxed);
 }
 
-/* Takes a snapshot of the store that is there now, lets use() work on it in place, and again, until the
- * snapshot held: only then does what use() returned and left in v->ret count.  Returns that |
- * PINROUTE_E_CLUSTER | NO_STORE. */
-static int visit(struct visit *v, int (*use)(struct visit *v))
+static inline int visit(struct visit *v, int (*use)(struct visit *v))
 {
         struct pinroute *pr = v->pr;
         for (int tries = 0; tries < TRIES; tries++) {
@@ -254,6 +236,29 @@ int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key
         return status == NO_STORE ? PINROUTE_E_STORE : status;
 }
 
+/* Where there is a live need, even a read without a key is one that the floor and a stale store concern. */
+static int use_needing(struct visit *v)
+{
+        struct need need = *v->need;
+        need.until_ms = there(v->pr, (struct mono){need.until_ms}).ms;
+        need.hold_ms = there(v->pr, (struct mono){need.hold_ms}).ms;
+        if (need_add(&v->facts.local, &need, v->facts.now))
+                v->facts.keyed = true;
+        return use_decision(v);
+}
+
+int handle_read_needing(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
+                        const struct need *need, struct pinroute_decision *ret)
+{
+        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .need = need, .ret = ret};
+        int status = handle_visit(&v, use_needing);
+        if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
+                handle_unknown(pr, ret);
+        return status == NO_STORE ? PINROUTE_E_STORE : status;
+}
+
+int handle_visit(struct visit *v, int (*use)(struct visit *v)) { return visit(v, use); }
+
 static struct view_pulse pulse_of(const struct pinroute *pr)
 {
         return view_pulse(atomic_load_explicit(&pr->view, memory_order_acquire));
@@ -290,12 +295,19 @@ static void owe(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsig
         lock_give(&pr->fresh->table);
 }
 
+static struct pnr_request request_for(const struct pinroute *pr, unsigned cluster, struct pnr_key key,
+                                      unsigned op, uint32_t ms)
+{
+        struct pnr_request q = {.op = (uint16_t)op, .key = {key.w[0], key.w[1]}, .ms = ms};
+        memcpy(q.cluster, pr->name[cluster], sizeof q.cluster);
+        return q;
+}
+
 static int ask_for(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms,
                    int64_t deadline_ns)
 {
         struct pnr_reply r;
-        struct pnr_request q = {.op = (uint16_t)op, .key = {key.w[0], key.w[1]}, .ms = ms};
-        memcpy(q.cluster, pr->name[cluster], sizeof q.cluster);
+        struct pnr_request q = request_for(pr, cluster, key, op, ms);
         int status = ask(&pr->ask, &q, pulse_of(pr), deadline_ns, &r);
         if (status != PINROUTE_OK)
                 return status;
@@ -330,9 +342,14 @@ static void pay(struct pinroute *pr, int64_t deadline_ns)
         }
 }
 
+static int64_t deadline_of(const struct pinroute *pr)
+{
+        return clock_ns() + atomic_load(&pr->timeout_ms) * CLOCK_NS_PER_MS;
+}
+
 static int tell(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms)
 {
-        int64_t deadline_ns = clock_ns() + atomic_load(&pr->timeout_ms) * CLOCK_NS_PER_MS;
+        int64_t deadline_ns = deadline_of(pr);
         int status = ask_for(pr, cluster, key, op, ms, deadline_ns);
         if (status == PINROUTE_E_UNREACHABLE || status == PINROUTE_E_REFUSED)
                 owe(pr, cluster, key, op, ms);
@@ -345,6 +362,21 @@ int handle_record(struct pinroute *pr, unsigned cluster, struct pnr_key key, uns
 {
         uint32_t ms = seconds > UINT32_MAX / 1000 ? UINT32_MAX : seconds * 1000;
         return tell(pr, cluster, key, PNR_OP_RECORD, ms);
+}
+
+bool handle_token(struct pinroute *pr, unsigned cluster, struct pnr_key key, uint64_t stamp, uint32_t ms,
+                  uint64_t *generation)
+{
+        struct pnr_reply r;
+        struct pnr_request q = request_for(pr, cluster, key, PNR_OP_TOKEN, ms);
+        int64_t deadline_ns = deadline_of(pr);
+        q.stamp = stamp;
+        if (ask_if_there(&pr->ask, &q, pulse_of(pr), deadline_ns, &r) != PINROUTE_OK ||
+            r.status != PINROUTE_OK)
+                return false;
+        pay(pr, deadline_ns);
+        *generation = r.generation;
+        return true;
 }
 
 int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,

@@ -1,4 +1,4 @@
-/* handle.h -- the handle behind pinroute.h, as far as the scope needs it.
+/* handle.h -- the handle behind pinroute.h, as far as scopes and tokens need it.
  * handle.c is the only file that knows what lies in it. */
 #ifndef PINROUTE_HANDLE_H
 #define PINROUTE_HANDLE_H
@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/choose.h"
 #include "client/pinroute.h"
+#include "client/view.h"
 #include "proto/key.h"
 #include "proto/units.h"
 
@@ -19,8 +21,38 @@ bool handle_key_fits(const void *key, size_t len);
 int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
                 struct pinroute_decision *ret);
 
+/* The same for a scope that needs this, too, by our own clock; expired, it is as if there were none. */
+int handle_read_needing(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
+                        const struct need *need, struct pinroute_decision *ret);
+
 /* pinroute_record_write() of a hashed key. */
 int handle_record(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned seconds);
+
+/* Asks the daemon to pin the key for a token's write, and what its pin then carries.  false: no daemon, no
+ * answer in time, or not this one. */
+bool handle_token(struct pinroute *pr, unsigned cluster, struct pnr_key key, uint64_t stamp, uint32_t ms,
+                  uint64_t *generation);
+
+/* One question to the store. */
+struct visit {
+        struct pinroute *pr;
+        unsigned cluster;
+        const struct pnr_key *key;
+        bool forced;
+        struct facts facts;
+        struct view *view;
+        struct view_at at;
+        uint64_t turn; /* see answer() */
+        const struct need *need;
+        void *ret;
+};
+
+#define NO_STORE (-1)
+
+/* Takes a snapshot of the store that is there now, lets use() work on it in place, and again, until the
+ * snapshot held: only then does what use() returned and left in v->ret count.  Returns that |
+ * PINROUTE_E_CLUSTER | NO_STORE. */
+int handle_visit(struct visit *v, int (*use)(struct visit *v));
 
 /* The answer when nothing is known: $PINROUTE_PRIMARY or "", STORE_UNAVAILABLE.  pr may be NULL. */
 void handle_unknown(const struct pinroute *pr, struct pinroute_decision *ret);

@@ -1,14 +1,18 @@
 /* scope.c -- one request's view: its key, its decision, forced or not, did it write.
  * Knows the handle only through handle.h; the scope itself is the caller's memory. */
+#include "client/scope.h"
+
 #include <assert.h>
 #include <string.h>
 
+#include "client/clock.h"
 #include "client/handle.h"
+#include "client/known.h"
 
 static_assert(sizeof(struct pinroute_decision) == 112, "public: libpinroute.so.0 for life");
 static_assert(sizeof(struct pinroute_scope) == 256 + 112, "public: libpinroute.so.0 for life");
 
-enum { KEYED = 1, WROTE = 2, DECIDED = 4 };
+enum { KEYED = 1, WROTE = 2, DECIDED = 4, NEEDS = 8 };
 
 void pinroute_scope_begin(struct pinroute_scope *s, struct pinroute *pr, unsigned cluster, const void *key,
                           size_t len)
@@ -27,6 +31,46 @@ void pinroute_scope_begin(struct pinroute_scope *s, struct pinroute *pr, unsigne
         }
 }
 
+static struct pnr_key key_of(const struct pinroute_scope *s)
+{
+        return (struct pnr_key){{s->key[0], s->key[1]}};
+}
+
+static struct need need_of(const struct pinroute_scope *s)
+{
+        return (struct need){s->need[0], (int64_t)s->need[1], (int64_t)s->need[2]};
+}
+
+void scope_add_need(struct pinroute_scope *s, const struct need *need)
+{
+        struct mono now = clock_coarse();
+        struct need all = {0}, had = need_of(s);
+        need_add(&all, &had, now);
+        if (!need_add(&all, need, now))
+                return;
+        s->need[0] = all.generation;
+        s->need[1] = (uint64_t)all.until_ms;
+        s->need[2] = (uint64_t)all.hold_ms;
+        s->flags = (s->flags | NEEDS) & (unsigned)~DECIDED;
+}
+
+int pinroute_scope_rekey(struct pinroute_scope *s, const void *key, size_t len)
+{
+        if (!s || s->status != PINROUTE_OK || (key && !handle_key_fits(key, len)))
+                return PINROUTE_E_INVALID;
+        struct pnr_key k = key ? pnr_key_of(key, len) : (struct pnr_key){0};
+        bool was_keyed = s->flags & KEYED;
+        if (was_keyed == (key != NULL) && memcmp(s->key, k.w, sizeof s->key) == 0)
+                return PINROUTE_OK;
+        if (was_keyed) {
+                struct need need = known_need(s->pr, s->cluster, key_of(s));
+                scope_add_need(s, &need);
+        }
+        memcpy(s->key, k.w, sizeof s->key);
+        s->flags = (s->flags & (unsigned)~(KEYED | DECIDED)) | (key ? KEYED : 0);
+        return PINROUTE_OK;
+}
+
 int pinroute_scope_end(struct pinroute_scope *s)
 {
         if (!s)
@@ -35,10 +79,20 @@ int pinroute_scope_end(struct pinroute_scope *s)
         s->flags &= (unsigned)~(WROTE | DECIDED);
         if (s->status != PINROUTE_OK || !owes)
                 return s->status;
-        return handle_record(s->pr, s->cluster, (struct pnr_key){{s->key[0], s->key[1]}}, 0);
+        return handle_record(s->pr, s->cluster, key_of(s), 0);
 }
 
 static bool is_forced(const struct pinroute_scope *s) { return s->forced || s->flags & WROTE; }
+
+static int decide(const struct pinroute_scope *s, struct pinroute_decision *ret)
+{
+        struct pnr_key key = key_of(s);
+        const struct pnr_key *k = s->flags & KEYED ? &key : NULL;
+        if (!(s->flags & NEEDS))
+                return handle_read(s->pr, s->cluster, k, false, ret);
+        struct need need = need_of(s);
+        return handle_read_needing(s->pr, s->cluster, k, &need, ret);
+}
 
 int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
 {
@@ -54,9 +108,8 @@ int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
                 *ret = s->decision;
                 return PINROUTE_OK;
         }
-        struct pnr_key key = {{s->key[0], s->key[1]}};
         s->decided_ms = handle_now(s->pr).ms;
-        int status = handle_read(s->pr, s->cluster, s->flags & KEYED ? &key : NULL, false, ret);
+        int status = decide(s, ret);
         s->decision = *ret;
         s->flags = status == PINROUTE_OK ? s->flags | DECIDED : s->flags & (unsigned)~DECIDED;
         return status;

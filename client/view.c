@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proto/boot.h"
+#include "proto/token.h"
 
 #define TRIES 8
 
@@ -60,7 +61,7 @@ static int cluster_of(const struct view *v, struct view_at *at, unsigned n_clust
         return VIEW_NO_CLUSTER;
 }
 
-static void pin_on(const struct pnr_pins *page, struct pnr_slot slot, struct need *ret)
+static const volatile struct pnr_pin *pin_on(const struct pnr_pins *page, struct pnr_slot slot)
 {
         const volatile uint32_t *tag = page->tag;
         uint32_t t = 0;
@@ -69,11 +70,10 @@ static void pin_on(const struct pnr_pins *page, struct pnr_slot slot, struct nee
                 i++;
         for (; i < PNR_SLOTS && tag[i] == slot.tag; i++) {
                 const volatile struct pnr_pin *p = &page->pin[i];
-                if (p->ident == slot.ident) {
-                        *ret = (struct need){p->generation, p->until_ms, p->hold_ms};
-                        return;
-                }
+                if (p->ident == slot.ident)
+                        return p;
         }
+        return NULL;
 }
 
 /* A retired store is stale at once: it may lack pins, but its schedule is as good as it was a moment ago. */
@@ -106,9 +106,29 @@ int view_facts(const struct view *v, const char *name, const struct pnr_key *key
         at->slot = pnr_slot_of(*key, at->number, h.seed);
         const void *page = NULL;
         int found = page_record(v, &at->snap, at->slot.place, &page);
-        if (found == WALK_FOUND)
-                pin_on(page, at->slot, &f->pin);
+        const volatile struct pnr_pin *p = found == WALK_FOUND ? pin_on(page, at->slot) : NULL;
+        if (p)
+                f->pin = (struct need){p->generation, p->until_ms, p->hold_ms};
         return found == WALK_BAD ? VIEW_UNUSABLE : VIEW_OK;
+}
+
+uint64_t view_stamp(const struct view *v, const struct view_at *at)
+{
+        const void *page = NULL;
+        int found = page_record(v, &at->snap, at->slot.place, &page);
+        const volatile struct pnr_pin *p = found == WALK_FOUND ? pin_on(page, at->slot) : NULL;
+        return p ? p->stamp : 0;
+}
+
+bool view_token_keys(const struct view *v, const struct view_at *at, struct pnr_token_keys *ret)
+{
+        struct walk_value value;
+        int st = walk_get(&v->walk, &at->snap, PNR_KEY_TOKENS, &value);
+        *ret = (struct pnr_token_keys){0};
+        if (st != WALK_FOUND || value.size != sizeof *ret)
+                return false;
+        memcpy(ret, value.at, sizeof *ret);
+        return pnr_token_keys_valid(ret);
 }
 
 bool view_holds(const struct view *v, const struct view_at *at) { return walk_holds(&v->walk, &at->snap); }

@@ -60,6 +60,12 @@ int view_node(const struct pnr_cluster *cluster, const char *name);
 /* Copies the endpoint record out; as view_facts, whose snapshot it goes on with. */
 int view_endpoint(const struct view *v, const struct view_at *at, unsigned node, struct pnr_endpoint *ret);
 
+/* The stamp of the pin of the key that view_facts() was given, 0: it has none; as view_endpoint. */
+uint64_t view_stamp(const struct view *v, const struct view_at *at);
+
+/* Copies the keys of tokens out; false: there are none that are any good.  As view_endpoint. */
+bool view_token_keys(const struct view *v, const struct view_at *at, struct pnr_token_keys *ret);
+
 /* The newest epoch and heartbeat, for the breaker; zeros: unreadable. */
 struct view_pulse {
         uint64_t epoch;

@@ -118,8 +118,8 @@ ASSERT_SIZE(struct pnr_endpoint, 512);
 /* In a leaf: what tokens are signed with.  Whoever may read the store may sign: it is every worker's secret.
  */
 struct pnr_token_keys {
-        uint32_t n; /* 1..PNR_TOKEN_KEYS_MAX: the first signs, all are accepted */
-        uint32_t reserved32;
+        uint32_t n;      /* 1..PNR_TOKEN_KEYS_MAX: the first signs, all are accepted */
+        uint32_t issuer; /* of this daemon's stamps, see token.h: a pin with another's was made by a token */
         uint8_t key[PNR_TOKEN_KEYS_MAX][PNR_TOKEN_KEY_SIZE];
         uint64_t reserved[7];
 };

@@ -120,7 +120,7 @@ bool pnr_token_keys_valid(const struct pnr_token_keys *keys)
 {
         static const struct pnr_token_keys none;
         uint32_t n = keys->n;
-        return n >= 1 && n <= PNR_TOKEN_KEYS_MAX && keys->reserved32 == 0 &&
+        return n >= 1 && n <= PNR_TOKEN_KEYS_MAX && keys->issuer >> PNR_ISSUER_BITS == 0 &&
                memcmp((const uint8_t *)keys->key + n * PNR_TOKEN_KEY_SIZE, none.key,
                       (PNR_TOKEN_KEYS_MAX - n) * PNR_TOKEN_KEY_SIZE) == 0 &&
                memcmp(keys->reserved, none.reserved, sizeof none.reserved) == 0;

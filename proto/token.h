@@ -28,6 +28,7 @@
  * hosts' clocks say nothing about which of two writes came first, so stamps are compared within one issuer
  * only. */
 #define PNR_STAMP_COUNT_BITS 40
+#define PNR_ISSUER_BITS      (64 - PNR_STAMP_COUNT_BITS)
 
 static inline uint64_t pnr_stamp(uint32_t issuer, uint64_t count)
 {

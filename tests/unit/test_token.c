@@ -241,7 +241,7 @@ Test(token, keys_are_one_to_four_and_nothing_lies_behind_them)
         keys.n = PNR_TOKEN_KEYS_MAX - 1;
         cr_expect_not(pnr_token_keys_valid(&keys), "a key that does not count");
         keys = keys_from(0, 2);
-        keys.reserved32 = 1;
+        keys.issuer = 1u << PNR_ISSUER_BITS;
         cr_expect_not(pnr_token_keys_valid(&keys));
         keys = keys_from(0, 2);
         keys.reserved[6] = 1;

@@ -1,0 +1,116 @@
+/* carry.c -- tokens: issued and accepted for a handle and a scope.
+ * Decides what a token means here; knows nothing of how one is written. */
+#include <string.h>
+
+#include "client/clock.h"
+#include "client/known.h"
+#include "client/scope.h"
+
+static_assert(PINROUTE_TOKEN_SIZE > PNR_TOKEN_CHARS, "public: for life");
+
+/* A stamp of our own, which no daemon's pin covers.  Never 0. */
+static uint64_t fresh_stamp(int64_t wall_us)
+{
+        uint64_t stamp = pnr_stamp(0, (uint64_t)wall_us);
+        return stamp ? stamp : 1;
+}
+
+/* The pin's own stamp will do where this host's daemon gave it: that pin has all that was recorded here
+ * before. A pin that took a token's stamp may hold a write of ours that the token's issuer never heard of. */
+static uint64_t stamp_for(const struct known *k, int64_t wall_us)
+{
+        bool owes = k->now.ms < k->owed.until_ms, pinned = k->now.ms < k->pin.until_ms;
+        bool ours = k->keys.issuer != 0 && k->stamp >> PNR_STAMP_COUNT_BITS == k->keys.issuer;
+        return k->is_fresh && !owes && pinned && ours ? k->stamp : fresh_stamp(wall_us);
+}
+
+/* What the write's pin lasts still; where that is not known for sure, as long as a new one would. */
+static uint32_t left_for(const struct known *k, bool is_ours)
+{
+        int64_t pin_ms = k->pin.until_ms - k->now.ms, owed_ms = k->owed.until_ms - k->now.ms;
+        int64_t left_ms = is_ours || k->now.ms < k->owed.until_ms ? 0 : k->pin_ms;
+        left_ms = pin_ms > left_ms ? pin_ms : left_ms;
+        left_ms = owed_ms > left_ms ? owed_ms : left_ms;
+        return left_ms < k->max_pin_ms ? (uint32_t)left_ms : k->max_pin_ms;
+}
+
+int pinroute_token_issue(struct pinroute *pr, unsigned cluster, const void *key, size_t len, char *buf,
+                         size_t size)
+{
+        if (buf && size > 0)
+                *buf = '\0';
+        if (!handle_has(pr, cluster) || !handle_key_fits(key, len) || !buf || size <= PNR_TOKEN_CHARS)
+                return PINROUTE_E_INVALID;
+        struct pnr_key k = pnr_key_of(key, len);
+        struct known known;
+        int status = known_get(pr, cluster, &k, &known);
+        if (status != PINROUTE_OK || !known.has_keys)
+                return status != PINROUTE_OK ? status : PINROUTE_E_STORE;
+        int64_t wall_us = clock_wall_us();
+        uint64_t stamp = stamp_for(&known, wall_us);
+        struct pnr_token t = {.cluster = known.token_cluster,
+                              .key = k,
+                              .stamp = stamp,
+                              .issued_ms = wall_us / 1000,
+                              .left_ms = left_for(&known, stamp == known.stamp)};
+        pnr_token_sign(&t, &known.keys, buf);
+        return PINROUTE_OK;
+}
+
+static int status_of(enum pnr_token_verdict verdict)
+{
+        switch (verdict) {
+        case PNR_TOKEN_GOOD: return PINROUTE_OK;
+        case PNR_TOKEN_FORGED: return PINROUTE_E_TOKEN_FORGED;
+        case PNR_TOKEN_EXPIRED: return PINROUTE_E_TOKEN_EXPIRED;
+        case PNR_TOKEN_FOREIGN: return PINROUTE_E_TOKEN_FOREIGN;
+        }
+        return PINROUTE_E_TOKEN_FORGED;
+}
+
+static int check(const struct known *k, const char *text, struct pnr_token *t, uint32_t *left_ms)
+{
+        if (!pnr_token_read(text, strnlen(text, PNR_TOKEN_CHARS + 1), &k->keys, t))
+                return PINROUTE_E_TOKEN_FORGED;
+        return status_of(
+            pnr_token_judge(t, k->token_cluster, clock_wall_us() / 1000, k->max_pin_ms, left_ms));
+}
+
+/* What this host's pin of the token's key asks for, which is made if it has not heard of the write; the
+ * primary where nobody can make it. */
+static struct need need_for(struct pinroute *pr, unsigned cluster, const struct pnr_token *t,
+                            uint32_t left_ms)
+{
+        struct known k;
+        bool known = known_get(pr, cluster, &t->key, &k) == PINROUTE_OK && k.is_fresh;
+        if (known && k.now.ms < k.pin.until_ms && pnr_stamp_covers(k.stamp, t->stamp))
+                return k.pin;
+        uint64_t generation = CHOOSE_NOBODY;
+        if (known && !handle_token(pr, cluster, t->key, t->stamp, left_ms, &generation))
+                generation = CHOOSE_NOBODY;
+        return (struct need){.generation = generation, .until_ms = mono_plus(clock_coarse(), left_ms).ms};
+}
+
+int pinroute_token_accept(struct pinroute *pr, unsigned cluster, const char *token, struct pinroute_scope *s)
+{
+        if (!token || !s || s->status != PINROUTE_OK || s->pr != pr || s->cluster != cluster ||
+            !handle_has(pr, cluster))
+                return PINROUTE_E_INVALID;
+        struct known known;
+        int status = known_get(pr, cluster, NULL, &known);
+        if (status == PINROUTE_OK && (known.is_void || !known.has_keys))
+                status = PINROUTE_E_STORE;
+        if (status != PINROUTE_OK) {
+                struct need need = known_nothing();
+                scope_add_need(s, &need);
+                return status;
+        }
+        struct pnr_token t;
+        uint32_t left_ms;
+        status = check(&known, token, &t, &left_ms);
+        if (status != PINROUTE_OK)
+                return status;
+        struct need need = need_for(pr, cluster, &t, left_ms);
+        scope_add_need(s, &need);
+        return PINROUTE_OK;
+}
