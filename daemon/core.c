@@ -348,13 +348,6 @@ static void put_clusters(struct core *core, int *rc)
         }
 }
 
-static int put_tokens(struct core *core)
-{
-        struct pnr_token_keys keys = core->issuer.keys;
-        keys.issuer = core->issuer.number;
-        return store_put_tokens(core->store, &keys);
-}
-
 /* Everything of this turn in one transaction.  On failure nothing of it has happened. */
 static int commit(struct core *core, struct core_item *items, unsigned n, bool as_floor, bool sweep,
                   struct mono now)
@@ -368,7 +361,7 @@ static int commit(struct core *core, struct core_item *items, unsigned n, bool a
         if (rc == STORE_OK && sweep)
                 rc = store_sweep(core->store, now, SWEEP_PAGES, &swept);
         if (rc == STORE_OK && core->issuer.dirty)
-                rc = put_tokens(core);
+                rc = store_put_tokens(core->store, &core->issuer.keys);
         put_clusters(core, &rc);
         put_header(core, now, &rc);
         if (rc == STORE_OK)

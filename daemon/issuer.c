@@ -8,16 +8,14 @@
 #include "daemon/log.h"
 #include "proto/token.h"
 
-#define NUMBER_BITS (64 - PNR_STAMP_COUNT_BITS)
-
-static uint32_t random_number(void)
+static uint32_t random_issuer(void)
 {
-        uint32_t number;
+        uint32_t issuer;
         do {
-                MUST(getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number);
-                number >>= 32 - NUMBER_BITS;
-        } while (!number);
-        return number;
+                MUST(getrandom(&issuer, sizeof issuer, 0) == (ssize_t)sizeof issuer);
+                issuer >>= 32 - PNR_ISSUER_BITS;
+        } while (!issuer);
+        return issuer;
 }
 
 static void make_key(struct pnr_token_keys *ret)
@@ -29,7 +27,8 @@ static void make_key(struct pnr_token_keys *ret)
 
 void issuer_init(struct issuer *is, const struct pnr_token_keys *found)
 {
-        *is = (struct issuer){.number = random_number(), .keys = *found, .dirty = true};
+        *is = (struct issuer){.keys = *found, .dirty = true};
+        is->keys.issuer = random_issuer();
 }
 
 void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured)
@@ -42,6 +41,7 @@ void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured
                 log_info("tokens: signed with a key of this host's own, no other host takes them; see "
                          "key_file");
         }
+        keys.issuer = is->keys.issuer;
         if (!memcmp(&keys, &is->keys, sizeof keys))
                 return;
         if (configured->n)
@@ -53,8 +53,9 @@ void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured
 uint64_t issuer_next(struct issuer *is)
 {
         if (++is->count >> PNR_STAMP_COUNT_BITS) { /* begun again, it would be covered by its own past */
-                is->number = random_number();
+                is->keys.issuer = random_issuer();
                 is->count = 1;
+                is->dirty = true;
         }
-        return pnr_stamp(is->number, is->count);
+        return pnr_stamp(is->keys.issuer, is->count);
 }

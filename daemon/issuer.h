@@ -9,10 +9,9 @@
 #include "proto/store.h"
 
 struct issuer {
-        uint32_t number; /* never 0: that is the stubs' own */
         uint64_t count;
-        struct pnr_token_keys keys;
-        bool dirty; /* keys are not in the store as they stand here */
+        struct pnr_token_keys keys; /* keys.issuer is never 0: that is the stubs' own */
+        bool dirty;                 /* keys are not in the store as they stand here */
 };
 
 /* found: the keys of an earlier daemon's store, n is 0 where there were none. */
@@ -21,7 +20,8 @@ void issuer_init(struct issuer *is, const struct pnr_token_keys *found);
 /* configured: those of key_file; without any (n is 0) the keys stay as they are, or a random one is made. */
 void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured);
 
-/* The stamp of the writes that the next commit acknowledges. */
+/* The stamp of the writes that the next commit acknowledges; that has to publish the keys if they are dirty.
+ */
 uint64_t issuer_next(struct issuer *is);
 
 #endif

@@ -110,6 +110,7 @@ static const struct {
     AT(pnr_node, caught_up, 64),
     AT(pnr_node, stamp_ms, 72),
     AT(pnr_token_keys, n, 0),
+    AT(pnr_token_keys, issuer, 4),
     AT(pnr_token_keys, key, 8),
     AT(pnr_token_keys, reserved, 136),
     AT(pnr_pins, tag, 0),
@@ -186,7 +187,7 @@ static struct pnr_cluster a_cluster(void)
 
 static struct pnr_token_keys all_token_keys(void)
 {
-        struct pnr_token_keys keys = {.n = PNR_TOKEN_KEYS_MAX};
+        struct pnr_token_keys keys = {.n = PNR_TOKEN_KEYS_MAX, .issuer = 0xa1b2c3};
         for (unsigned i = 0; i < PNR_TOKEN_KEYS_MAX * PNR_TOKEN_KEY_SIZE; i++)
                 keys.key[i / PNR_TOKEN_KEY_SIZE][i % PNR_TOKEN_KEY_SIZE] = (uint8_t)(0x10 + i);
         return keys;
