@@ -1,0 +1,132 @@
+"""identity.py -- who makes a request: the keys under which their writes are recorded and their reads are looked up.
+Asks no database, and does not touch request.session, whose use would add `Vary: Cookie` to the response."""
+import hashlib
+import inspect
+import logging
+import secrets
+
+from django.conf import settings
+from django.utils.functional import LazyObject, empty
+
+import pinroute
+
+log = logging.getLogger("pinroute.django")
+
+
+def default_key(request):
+    """The key of a request as far as it is known by now: `u:` and the primary key of the user, once the application has
+    looked at request.user and they are logged in; else `s:` and the session cookie; else None.
+
+    A PINROUTE_KEY of your own may fall back to it:
+
+        def key(request):
+            return request.headers.get("X-Api-Key") or pinroute.django.default_key(request)
+    """
+    return _user_key(request) or _session_key(request)
+
+
+def _user_key(request):
+    for user in (request.__dict__.get("user"), request.__dict__.get("_cached_user"), request.__dict__.get("_acached_user")):
+        if isinstance(user, LazyObject):
+            user = user._wrapped
+        if user is not None and user is not empty and getattr(user, "is_authenticated", False):
+            return f"u:{user.pk}"
+    return None
+
+
+def _session_key(request):
+    cookie = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    return f"s:{cookie}" if cookie else None
+
+
+def _later_session_keys(request, response):
+    """The session's key when it is a new one: a log-in changes it."""
+    if response is not None and settings.SESSION_COOKIE_NAME in response.cookies:
+        value = response.cookies[settings.SESSION_COOKIE_NAME].value
+    else:
+        value = getattr(request.__dict__.get("session"), "session_key", None)
+    return [f"s:{value}"] if value else []
+
+
+def as_key(value):
+    """What a key function returned, as the extension takes it: None for nothing, long ones by their hash."""
+    if value is None or isinstance(value, (str, bytes)):
+        key = value
+    elif inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise TypeError("PINROUTE_KEY has to be a plain function, not async")
+    else:
+        key = str(value)
+    if not key:
+        return None
+    raw = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key
+    return raw if len(raw) <= pinroute.KEY_MAX else b"h:" + hashlib.sha256(raw).hexdigest().encode()
+
+
+class Identity:
+    """The keys of one request, in the order in which they became known.
+
+    settled    the key is final: nobody has to look again before the end of the request
+    in_doubt   the site's key function failed
+    """
+
+    __slots__ = ("_http", "_function", "_asking", "keys", "settled", "in_doubt")
+
+    def __init__(self, http, function=None, key=None):
+        self._http = http
+        self._function = function
+        self._asking = False
+        self.keys = []
+        self.settled = http is None
+        self.in_doubt = False
+        self._add(as_key(key))
+        if http is not None and function is None:
+            self._add(as_key(_session_key(http)))
+
+    def _add(self, key):
+        """Is it a key that was not known?"""
+        if key is None or key in self.keys:
+            return False
+        self.keys.append(key)
+        return True
+
+    @property
+    def key(self):
+        """The best key by now, or None."""
+        return self.keys[-1] if self.keys else None
+
+    def look(self):
+        """Looks at what the application has found out meanwhile.  Is there a better key now?"""
+        if self._http is None or self._asking:
+            return False
+        key = as_key(_user_key(self._http)) if self._function is None else self._ask()
+        self.settled = key is not None
+        return self._add(key)
+
+    def _ask(self):
+        self._asking = True  # its own reads are routed by what is known
+        try:
+            return as_key(self._function(self._http))
+        except Exception:
+            if not self.in_doubt:
+                log.exception("PINROUTE_KEY failed: reads of this request go to the primary")
+            self.in_doubt = True
+            return None
+        finally:
+            self._asking = False
+
+    def all(self, response=None):
+        """Every key by which the client may come back, as of now; one made at random when there is none."""
+        if self._http is not None:
+            self.look()
+            best = self.key
+            if self._function is None:
+                for key in _later_session_keys(self._http, response):
+                    self._add(as_key(key))
+            if best is not None:  # a session's new key is one more, not a better one than the user
+                self.keys.remove(best)
+                self.keys.append(best)
+        if not self.keys:
+            self.keys.append(b"a:" + secrets.token_urlsafe(18).encode())
+        return self.keys

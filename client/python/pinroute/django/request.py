@@ -1,0 +1,221 @@
+"""request.py -- one request, or job, that pinroute routes: what it reads from where, and what it leaves behind.
+Shared by all threads and tasks of the request; what belongs to one of them is in state.py and pinroute.use_primary."""
+from threading import get_ident
+
+from django.db import connections
+
+import pinroute
+
+from . import tokens
+from .conf import pin_seconds_to_record
+
+_forced = pinroute._forced.get
+PINNING = (pinroute.PINNED, pinroute.FLOOR, pinroute.FORCED)
+
+
+def in_transaction(wrapper):
+    """Is a transaction open on this connection, by atomic() or with autocommit off?"""
+    return wrapper.in_atomic_block or (wrapper.connection is not None and not wrapper.autocommit)
+
+
+class Part:
+    """What a request knows of one group of aliases.
+
+    seat     (thread, its connection to the primary): looking that up each time would cost more than the decision
+    pinned   reads go to the primary, whatever the scope says
+    wrote    there is something to record
+    carried  tokens that the client brought for this cluster
+    """
+
+    __slots__ = ("group", "primary", "nodes", "cluster", "scope", "node", "seat", "pinned", "wrote", "carried", "held",
+                 "recorder")
+
+    def __init__(self, group, cluster, scope, pinned):
+        self.group = group
+        self.primary = group.primary
+        self.nodes = group.nodes
+        self.cluster = cluster
+        self.scope = scope
+        self.node = scope.node
+        self.seat = (0, None)
+        self.pinned = pinned
+        self.wrote = False
+        self.carried = []
+        self.held = set()
+        self.recorder = None
+
+    def connection(self):
+        """This thread's connection to the primary, open or not."""
+        thread, wrapper = self.seat
+        if thread != get_ident():
+            wrapper = connections[self.primary]
+            self.seat = (get_ident(), wrapper)
+        return wrapper
+
+
+class ServedRequest:
+    """One request or job.  `over` once it has ended; who still carries it then is outside of any request."""
+
+    __slots__ = ("_site", "_identity", "_known", "_only", "_parts", "over", "__weakref__")
+
+    def __init__(self, site, identity, pinned=False):
+        self._site = site
+        self._identity = identity
+        self._known = identity.settled
+        self._parts = [Part(group, number, site.router.scope(number, identity.key), pinned)
+                       for group, number in zip(site.groups, site.clusters)]
+        self._only = self._parts[0] if len(self._parts) == 1 else None
+        self.over = False
+
+    def _part(self, model):
+        return self._parts[self._site.groups.of_model(model).number]
+
+    def read(self, model):
+        """The alias for a read: the path that every query takes."""
+        part = self._only or self._part(model)
+        if part.pinned or _forced():
+            return part.primary
+        thread, wrapper = part.seat
+        if thread != get_ident():
+            if self.over:
+                return self._site.read(model)
+            wrapper = part.connection()
+        if wrapper.in_atomic_block or (wrapper.connection is not None and not wrapper.autocommit):
+            return part.primary
+        if not self._known and self._look():
+            return part.primary
+        return part.nodes[part.node()]
+
+    def _look(self):
+        """Has the client become known?  True: there is doubt who it is, so the primary is right."""
+        identity = self._identity
+        if identity.look():
+            for part in self._parts:
+                part.scope.rekey(identity.key)
+                if part.wrote:
+                    self._hold(part)
+        self._known = identity.settled
+        return identity.in_doubt and not self._known
+
+    def write(self, model):
+        """The alias for a write; from now on this request reads from the primary, too."""
+        part = self._only or self._part(model)
+        if self.over:
+            return self._site.write(model)
+        self._wrote(part)
+        return part.primary
+
+    def _wrote(self, part):
+        part.pinned = part.wrote = True
+        if self._site.hold_ms:
+            self._hold(part)
+        wrapper = part.connection()
+        if wrapper.in_atomic_block:
+            self._record_at_commit(part, wrapper)
+
+    def _record_at_commit(self, part, wrapper):
+        """Once per transaction.  A savepoint that is rolled back takes its hook along: the next write sets a new one."""
+        recorder = part.recorder
+        if recorder is None:
+            def recorder():
+                self._record(part)
+            part.recorder = recorder
+        if not any(hook[1] is recorder for hook in wrapper.run_on_commit):
+            wrapper.on_commit(recorder)
+
+    def _hold(self, part):
+        if not self._known:
+            self._identity.look()
+        for key in self._identity.keys:
+            if key not in part.held:
+                part.held.add(key)
+                self._site.router.hold(part.cluster, key, self._site.hold_ms)
+
+    def _record(self, part, response=None):
+        for key in list(self._identity.all(response)):
+            self._site.router.record_write(part.cluster, key, pin_seconds_to_record())
+
+    def accept(self, carried):
+        """Tokens from the client: each one counts for the cluster that it was issued for, and no other."""
+        for token in carried:
+            for part in self._parts:
+                status = part.scope.accept(token)
+                if status != pinroute.E_TOKEN_FOREIGN:
+                    if status not in tokens.REFUSED:
+                        part.carried.append(token)
+                    break
+
+    def pin(self):
+        for part in self._parts:
+            part.pinned = True
+
+    def unpin(self):
+        for part in self._parts:
+            part.pinned = False
+
+    def is_pinned(self):
+        return any(part.pinned or part.scope.read().reason in PINNING for part in self._parts)
+
+    def is_going_to_write(self):
+        """Before a view that writes: hold, if the site wants that."""
+        if self._site.hold_ms:
+            for part in self._parts:
+                self._hold(part)
+
+    def mark_written(self, cluster=None):
+        """Something was written that the router did not see; cluster None: to any of them."""
+        for part in self._parts if cluster is None else [self._parts[self._site.groups.named(cluster).number]]:
+            self._wrote(part)
+
+    def token(self):
+        """The tokens to hand on.  What this request has written and committed is recorded first."""
+        for part in self._parts:
+            if part.wrote and not in_transaction(part.connection()):
+                self._record(part)
+        return tokens.join(self._token_of(part) for part in self._parts)
+
+    def _token_of(self, part):
+        router, key = self._site.router, self._identity.key
+        if key is not None and (part.wrote or router.route_read(part.cluster, key).pin_left_ms):
+            issued = router.token_issue(part.cluster, key)
+            if issued:
+                return issued
+        return tokens.join(part.carried)
+
+    def may_wait(self, response=None):
+        """May finish() have to ask the daemon?"""
+        return getattr(response, "_db_write", False) or any(part.wrote for part in self._parts)
+
+    def finish(self, response):
+        """Records what was written.  Returns what the browser is to remember: the cookie's value, or None."""
+        if getattr(response, "_db_write", False):
+            for part in self._parts:
+                part.wrote = True
+        if not self._record_all(response):
+            return None
+        said = tokens.join(self._token_of(part) for part in self._parts)
+        for part in self._parts:
+            part.wrote = False  # what streams from here on is recorded when that has ended
+        return said
+
+    def _record_all(self, response=None):
+        written = [part for part in self._parts if part.wrote]
+        for part in written:
+            self._record(part, response)
+        return bool(written)
+
+    def abandon(self):
+        """The request ends without a response of ours: what was written is recorded all the same."""
+        self._record_all()
+
+    def pin_left_ms(self):
+        """How long the pins of this request's client may last."""
+        key = self._identity.key
+        return max(self._site.router.route_read(part.cluster, key).pin_left_ms for part in self._parts)
+
+    def end(self):
+        """No part of a request any more: leftover tasks are routed as if outside."""
+        self.over = True
+        for part in self._parts:
+            part.pinned = False
+            part.seat = (0, None)

@@ -1,0 +1,67 @@
+"""routers.py -- what goes into DATABASE_ROUTERS."""
+import warnings
+
+from . import state
+from .conf import conf
+from .site import site
+
+_current = state.current
+
+
+def get_replica():
+    """The alias of a replica that may be read from now, the next one in turn; the primary's when there is none."""
+    return site().get_replica()
+
+
+class ReplicaRouter:
+    """Sends reads to replicas in turn and writes to the primary.  Who has just written may not see it."""
+
+    def __init__(self):
+        conf()  # so that a wrong setting is known at start
+
+    def db_for_read(self, model, **hints):
+        return site().read_plain(model)
+
+    def db_for_write(self, model, **hints):
+        return site().write_plain(model)
+
+    def allow_relation(self, obj1, obj2, **hints):
+        """All of them: an alias is no more than a way to the same rows."""
+        return True
+
+    def allow_migrate(self, db, app_label, model_name=None, **hints):
+        """Primaries only; None: an alias of which pinroute was told nothing."""
+        return site().allow_migrate(db, app_label, model_name)
+
+    def allow_syncdb(self, db, model):
+        """allow_migrate's name in Django before 1.7."""
+        meta = getattr(model, "_meta", None)
+        return site().allow_migrate(db, getattr(meta, "app_label", ""), getattr(meta, "model_name", None))
+
+
+class PinningReplicaRouter(ReplicaRouter):
+    """Sends reads to replicas, but reads of who has written to the primary until a replica has that write.
+    Needs PinningRouterMiddleware to know one request from the next."""
+
+    def db_for_read(self, model, **hints):
+        request = _current()
+        return site().read(model) if request is None else request.read(model)
+
+    def db_for_write(self, model, **hints):
+        request = _current()
+        return site().write(model) if request is None else request.write(model)
+
+
+class _OldName:
+    def __init__(self, *args, **kwargs):
+        new = type(self).__mro__[2].__name__
+        warnings.warn(f"{type(self).__name__} is deprecated: use {new}.", DeprecationWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)
+
+
+class MasterSlaveRouter(_OldName, ReplicaRouter):
+    """The old name of ReplicaRouter."""
+
+
+class PinningMasterSlaveRouter(_OldName, PinningReplicaRouter):
+    """The old name of PinningReplicaRouter."""

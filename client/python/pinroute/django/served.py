@@ -1,0 +1,80 @@
+"""served.py -- routing with pinroute: this process's handle, and what is read or written outside of requests."""
+import time
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+import pinroute
+
+from . import state, tokens
+from .conf import pin_seconds_to_record, pinning_seconds
+from .identity import Identity
+from .request import ServedRequest, in_transaction
+from .seed import UNSIGNED
+
+_forced = pinroute._forced.get
+
+
+class ServedSite:
+    """This process's routing, as pinrouted's store has it."""
+
+    def __init__(self, conf):
+        self.conf = conf
+        self.groups = conf.groups
+        self.hold_ms = conf.hold_ms
+        try:
+            self.router = pinroute.Router(conf.dir, timeout_ms=conf.timeout_ms)
+        except ValueError as e:
+            raise ImproperlyConfigured(f"PINROUTE_DIR, or $PINROUTE_DIR: {e}") from e
+        self.clusters = [self.router.cluster(group.name) for group in self.groups]
+        self._began = time.monotonic()
+
+    def _node(self, group):
+        """An alias for a read of nobody in particular."""
+        if in_transaction(connections[group.primary]):
+            return group.primary
+        return group.nodes[self.router.node_for_read(self.clusters[group.number])]
+
+    def get_replica(self):
+        group = self.groups.first
+        return group.nodes[self.router.node_for_read(self.clusters[0])]
+
+    def read(self, model):
+        """A read outside of any request."""
+        group = self.groups.of_model(model)
+        if _forced() or state.context_is_pinned():
+            return group.primary
+        return self._node(group)
+
+    def read_plain(self, model):
+        return self._node(self.groups.of_model(model))
+
+    def write(self, model):
+        """A write outside of any request: who wrote is not known, so this context reads from the primary for a while."""
+        state.pin_context(pinning_seconds())
+        return self.groups.of_model(model).primary
+
+    def write_plain(self, model):
+        return self.groups.of_model(model).primary
+
+    def allow_migrate(self, alias, app_label, model_name=None):
+        return self.groups.allow_migrate(alias, app_label, model_name)
+
+    def begin(self, http, carried, unsafe):
+        """A request whose client brought `carried`: tokens, or the seed's cookie."""
+        seeds = UNSIGNED in carried and time.monotonic() < self._began + pinning_seconds()
+        request = ServedRequest(self, Identity(http, self.conf.key), pinned=seeds)
+        request.accept([token for text in carried for token in tokens.split(text) if token != UNSIGNED])
+        if unsafe:
+            request.mark_written()
+        return request
+
+    def begin_job(self, key, carried, cluster):
+        request = ServedRequest(self, Identity(None, key=key))
+        request.accept([token for text in carried for token in tokens.split(text)])
+        return request
+
+    def cookie_seconds(self, request):
+        """How long the browser keeps the token: as long as the pin, when the cluster says that, not the site."""
+        seconds = pinning_seconds()
+        return seconds if pin_seconds_to_record() else max(seconds, -(-request.pin_left_ms() // 1000))
