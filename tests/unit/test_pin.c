@@ -47,14 +47,15 @@ Test(pin, fields_are_merged_by_max_and_never_fall)
         struct pnr_pin a = {.ident = 7, .generation = 5, .until_ms = 10, .hold_ms = 3, .stamp = 100};
         struct pnr_pin b = {.ident = 9, .generation = 4, .until_ms = 11, .hold_ms = 2, .stamp = 101};
         pin_merge(&a, &b);
-        cr_assert(a.ident == 7 && a.generation == 5 && a.until_ms == 11 && a.hold_ms == 3 &&
-                  a.stamp == 101);
+        cr_assert(a.ident == 7 && a.generation == 5 && a.until_ms == 11 && a.hold_ms == 3 && a.stamp == 101);
         struct pnr_pin before = a;
         pin_merge(&a, &b);
         pin_merge(&a, &(struct pnr_pin){0});
         cr_assert_eq(memcmp(&a, &before, sizeof a), 0, "a late or repeated request changes nothing");
         pin_merge(&a, &(struct pnr_pin){.generation = 6, .hold_ms = 4});
-        cr_assert(a.generation == 6 && a.hold_ms == 4 && a.until_ms == 11);
+        cr_assert(a.generation == 6 && a.hold_ms == 4 && a.until_ms == 11 && a.stamp == 101);
+        pin_merge(&a, &(struct pnr_pin){.stamp = 50});
+        cr_assert_eq(a.stamp, 50, "the newest one, not the largest: issuers have no order");
 }
 
 Test(pin, a_pin_is_void_from_its_deadline_on)

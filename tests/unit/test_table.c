@@ -64,8 +64,7 @@ Test(table, a_pin_is_merged_by_max_and_read_back_inside_and_outside_a_transactio
         cr_assert_eq(store_get_pin(s, slot, &got), STORE_ABSENT, "an empty table");
         merge(s, slot, (struct pnr_pin){.generation = 5, .until_ms = T0.ms + 500, .hold_ms = 7}, T0);
         got = merge(s, slot, (struct pnr_pin){.generation = 4, .until_ms = T0.ms + 400, .stamp = 3}, T0);
-        cr_assert(got.generation == 5 && got.until_ms == T0.ms + 500 && got.hold_ms == 7 &&
-                  got.stamp == 3);
+        cr_assert(got.generation == 5 && got.until_ms == T0.ms + 500 && got.hold_ms == 7 && got.stamp == 3);
         got = merge(s, slot, (struct pnr_pin){.generation = 6, .until_ms = T0.ms + 600}, T0);
         cr_assert(got.generation == 6 && got.until_ms == T0.ms + 600 && got.ident == slot.ident);
         MUST_OK(store_get_pin(s, slot, &got));
