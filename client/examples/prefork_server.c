@@ -9,6 +9,7 @@
  * POST /post      text=...: writes to the primary, then 303 to /
  * GET /seen?id=N  is post N visible there?  JSON
  * Every answer says who gave it: X-Pinroute-Worker, X-Pinroute-Node, X-Pinroute-Reason.
+ * Two cookies: `who` is the session; `pin` carries a token of the last write to whichever host is next.
  *
  *     cc -O2 prefork_server.c -o prefork_server $(pkg-config --cflags --libs pinroute libpq) */
 #ifndef _GNU_SOURCE
@@ -31,7 +32,8 @@
 #define UNKNOWN_MS  15000 /* a COMMIT of unknown outcome may still take effect for this long */
 #define NODES_MAX   64
 #define WORKERS_MAX 256
-#define WHO_LEN     32 /* hexadecimal digits of a person's identity */
+#define WHO_LEN     32  /* hexadecimal digits of a person's identity */
+#define PIN_MAX_AGE 300 /* seconds that a browser keeps a token; the token ends earlier, by itself */
 #define CANNOT_READ "the guest-book cannot be read now"
 
 /* One database server.  Its connection is this worker's own: opened at first need, kept, in no other process.
@@ -47,13 +49,15 @@ struct visit {
         struct http_request q;
         char who[WHO_LEN + 1];
         bool new_person;
+        char token[PINROUTE_TOKEN_SIZE]; /* as the browser says: anything at all; "": none */
+        char pin[PINROUTE_TOKEN_SIZE];   /* for the browser to keep; "": none */
         struct pinroute_decision from;
         char extra[256]; /* header lines, each with its CRLF */
 };
 
 static struct {
         const char *listen, *dir, *cluster, *user;
-        unsigned workers;
+        unsigned workers, hold_ms;
         bool ignore_pins;
         const char *given[NODES_MAX]; /* NODE=CONNINFO */
         unsigned n_given;
@@ -174,6 +178,18 @@ static PGresult *primary_query(struct node *n, const char *sql, int n_args, cons
         return node_query(n, sql, n_args, arg, deadline);
 }
 
+/* pinroute: reads of this request go by what this host knows of the person and by what the token says, which
+ * may be of another host, of another session of theirs, or of a time when the daemon was away.  A token that
+ * is refused changes nothing, and one that cannot be checked keeps the scope on the primary: no status to
+ * look at. */
+static void scope_of(const struct visit *v, struct pinroute_scope *scope)
+{
+        const char *key = v->new_person || opt.ignore_pins ? NULL : v->who; /* who is new has not written */
+        pinroute_scope_begin(scope, pr, cluster, key, WHO_LEN);
+        if (*v->token && !opt.ignore_pins)
+                pinroute_token_accept(pr, cluster, v->token, scope);
+}
+
 /* One read of this request.  pinroute: connect first, decide after.  A replica that crashes comes back at an
  * older position, and a connection that was open when it was chosen tells of that by breaking: so no
  * reconnecting between decision and query.  When the replica cannot answer, the primary does, from here to
@@ -181,12 +197,10 @@ static PGresult *primary_query(struct node *n, const char *sql, int n_args, cons
 static PGresult *read_routed(struct visit *v, struct pinroute_scope *scope, const char *sql, const char *arg)
 {
         int64_t deadline = now_ms() + DATABASE_MS;
-        const char *key =
-            v->new_person || opt.ignore_pins ? NULL : v->who; /* who is new cannot have written */
         struct node *n;
         PGresult *r;
         do {
-                pinroute_scope_begin(scope, pr, cluster, key, WHO_LEN);
+                scope_of(v, scope);
                 pinroute_scope_read(scope, &v->from);
                 n = node_find(v->from.node);
                 if (v->from.role == PINROUTE_PRIMARY)
@@ -237,22 +251,29 @@ static enum outcome save_post(struct node *primary, const char *who, const char 
 
 static void answer(const struct visit *v, const char *status, const char *type, const char *body)
 {
-        char headers[1024], from[256] = "", cookie[128] = "";
+        char headers[1024], from[256] = "", who[128] = "", pin[256] = "";
         if (v->from.reason)
                 snprintf(from, sizeof from, "X-Pinroute-Node: %s\r\nX-Pinroute-Reason: %s\r\n", v->from.node,
                          pinroute_reason_name(v->from.reason));
         if (v->new_person)
-                snprintf(cookie, sizeof cookie, "Set-Cookie: who=%s; Path=/; HttpOnly; SameSite=Lax\r\n",
-                         v->who);
-        snprintf(headers, sizeof headers, "X-Pinroute-Worker: %u\r\n%s%s%s", worker, from, cookie, v->extra);
+                snprintf(who, sizeof who, "Set-Cookie: who=%s; Path=/; HttpOnly; SameSite=Lax\r\n", v->who);
+        if (*v->pin) /* behind TLS, add Secure to both */
+                snprintf(pin, sizeof pin,
+                         "Set-Cookie: pin=%s; Max-Age=%d; Path=/; HttpOnly; SameSite=Lax\r\n", v->pin,
+                         PIN_MAX_AGE);
+        snprintf(headers, sizeof headers, "X-Pinroute-Worker: %u\r\n%s%s%s%s", worker, from, who, pin,
+                 v->extra);
         http_answer(&v->q, status, type, headers, body);
 }
 
-/* Who asks: the cookie `who`, if it looks like one of ours, else a new person. */
+/* Who asks: the cookie `who`, if it looks like one of ours, else a new person.  The cookie `pin` says what
+ * reads need, not who asks. */
 static void identify(struct visit *v)
 {
         unsigned char bytes[WHO_LEN / 2];
-        const char *cookie = http_cookie(&v->q, "who");
+        const char *cookie = http_cookie(&v->q, "who"), *pin = http_cookie(&v->q, "pin");
+        if (pin)
+                snprintf(v->token, sizeof v->token, "%.*s", (int)strcspn(pin, ";\r"), pin);
         v->new_person = !cookie || strspn(cookie, "0123456789abcdef") != WHO_LEN;
         if (!v->new_person) {
                 snprintf(v->who, sizeof v->who, "%.*s", WHO_LEN, cookie);
@@ -328,6 +349,13 @@ static void show_seen(struct visit *v)
         pinroute_scope_end(&scope);
 }
 
+/* pinroute: after the write is recorded, or could not be.  The next request may reach a host whose daemon
+ * knows nothing of it: the token tells it, if both have the same key_file. */
+static void give_token(struct visit *v)
+{
+        pinroute_token_issue(pr, cluster, v->who, WHO_LEN, v->pin, sizeof v->pin);
+}
+
 /* pinroute: COMMIT has returned; once this says OK, every process of the host knows of the write, and only
  * then the person is sent on to read it.  On any other status this process knows, and will tell the daemon;
  * others may not know for up to a second.  The write is safe all the same: say so and go on. */
@@ -348,11 +376,16 @@ static void take_post(struct visit *v)
                 return;
         }
         pinroute_route_write(pr, cluster, &v->from);
+        /* pinroute: between COMMIT and record() nobody else knows of the write, and nobody ever will if this
+         * process dies there.  Who cannot have that holds first, for longer than all of it takes. */
+        if (opt.hold_ms)
+                pinroute_hold(pr, cluster, v->who, WHO_LEN, opt.hold_ms);
         switch (save_post(node_find(v->from.node), v->who, text, id)) {
         case SAVED:
                 snprintf(v->extra, sizeof v->extra,
                          "Location: /#p%s\r\nX-Guestbook-Post: %s\r\nX-Pinroute-Recorded: %s\r\n", id, id,
                          record(v));
+                give_token(v);
                 answer(v, "303 See Other", "text/plain", "");
                 break;
         case NOT_SAVED:
@@ -363,6 +396,7 @@ static void take_post(struct visit *v)
                 /* pinroute: nobody knows whether and when this COMMIT takes effect.  Until it surely has or
                  * has not, nothing but the primary will do for this person. */
                 pinroute_hold(pr, cluster, v->who, WHO_LEN, UNKNOWN_MS);
+                give_token(v);
                 answer(v, "504 Gateway Timeout", "text/plain",
                        "perhaps saved: look before you send it again");
         }
@@ -468,13 +502,17 @@ static void master(int listener)
 
 static bool options(int argc, char **argv)
 {
-        static const struct option known[] = {
-            {"listen", required_argument, NULL, 'l'}, {"workers", required_argument, NULL, 'w'},
-            {"dir", required_argument, NULL, 'd'},    {"cluster", required_argument, NULL, 'c'},
-            {"user", required_argument, NULL, 'u'},   {"node", required_argument, NULL, 'n'},
-            {"ignore-pins", no_argument, NULL, 'i'},  {0}};
+        static const struct option known[] = {{"listen", required_argument, NULL, 'l'},
+                                              {"workers", required_argument, NULL, 'w'},
+                                              {"dir", required_argument, NULL, 'd'},
+                                              {"cluster", required_argument, NULL, 'c'},
+                                              {"user", required_argument, NULL, 'u'},
+                                              {"node", required_argument, NULL, 'n'},
+                                              {"ignore-pins", no_argument, NULL, 'i'},
+                                              {"hold", required_argument, NULL, 'h'},
+                                              {0}};
         int o;
-        while ((o = getopt_long(argc, argv, "l:w:d:c:u:n:i", known, NULL)) != -1) {
+        while ((o = getopt_long(argc, argv, "l:w:d:c:u:n:ih:", known, NULL)) != -1) {
                 switch (o) {
                 case 'l': opt.listen = optarg; break;
                 case 'w': opt.workers = (unsigned)strtoul(optarg, NULL, 10); break;
@@ -482,6 +520,7 @@ static bool options(int argc, char **argv)
                 case 'c': opt.cluster = optarg; break;
                 case 'u': opt.user = optarg; break;
                 case 'i': opt.ignore_pins = true; break;
+                case 'h': opt.hold_ms = (unsigned)strtoul(optarg, NULL, 10); break;
                 case 'n':
                         if (opt.n_given == NODES_MAX || !strchr(optarg, '='))
                                 return false;
@@ -499,7 +538,7 @@ int main(int argc, char **argv)
         if (!options(argc, argv)) {
                 fprintf(stderr,
                         "usage: %s [--listen 127.0.0.1:8080] [--workers 4] [--dir DIR] [--cluster main]\n"
-                        "       [--user app] [--node NAME=CONNINFO]... [--ignore-pins]\n",
+                        "       [--user app] [--node NAME=CONNINFO]... [--ignore-pins] [--hold MS]\n",
                         argv[0]);
                 return 2;
         }

@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -216,11 +217,18 @@ def config(directory, clusters, options=None, cluster_options=None):
     return "\n".join(text) + "\n"
 
 
-class Daemon:
-    """pinrouted on a directory and a config file of its own.  start() returns when it has said READY."""
+def random_key():
+    """A line of a key_file."""
+    return secrets.token_hex(32)
 
-    def __init__(self, clusters, options=None, cluster_options=None, start=True):
+
+class Daemon:
+    """pinrouted on a directory and a config file of its own.  start() returns when it has said READY.
+    Two of them stand for two hosts: with the same `keys` (random_key()), each in a key_file of its own."""
+
+    def __init__(self, clusters, options=None, cluster_options=None, start=True, keys=()):
         self.dir = scratch(memory=True)
+        self.keys = list(keys)
         self._guard = when_we_are_gone("rm", "-rf", self.dir)
         self.conf = os.path.join(self.dir, "pinrouted.ini")
         self.process = None
@@ -239,7 +247,15 @@ class Daemon:
     def write_config(self, clusters, options=None, cluster_options=None):
         if isinstance(clusters, Cluster):
             clusters = {"main": clusters.nodes()}
+        if self.keys:
+            options = {"key_file": self.write_keys(), **(options or {})}
         self.write_text(config(self.dir, clusters, options, cluster_options))
+
+    def write_keys(self):
+        path = os.path.join(self.dir, "keys")
+        with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as f:
+            f.writelines(key + "\n" for key in self.keys)
+        return path
 
     def write_text(self, text):
         with open(self.conf + ".new", "w", encoding="utf-8") as f:
@@ -560,22 +576,26 @@ class Visit:
 
 
 class Visitor:
-    """A person with a browser: keeps the cookie by which the server knows them."""
+    """A person with a browser: keeps cookies, `who` they are and the `pin` of their last write."""
 
-    def __init__(self, address):
+    def __init__(self, address, cookies=None):
         self.address = address
-        self.cookie = None
+        self.cookies = dict(cookies or {})
+
+    def at(self, server, *cookies):
+        """The same browser on another server, with these cookies only, if any are named."""
+        return Visitor(server.address, {name: self.cookies[name] for name in cookies or self.cookies})
 
     def request(self, method, path, form=None):
-        headers = {"Cookie": self.cookie} if self.cookie else {}
+        headers = {"Cookie": "; ".join(map("=".join, self.cookies.items()))} if self.cookies else {}
         connection = http.client.HTTPConnection(self.address, timeout=10)
         began = time.monotonic()
         connection.request(method, path, urllib.parse.urlencode(form) if form else None, headers)
         visit = Visit(connection.getresponse(), began, time.monotonic())
         connection.close()
-        given = visit.headers.get("Set-Cookie")
-        if given:
-            self.cookie = given.split(";")[0]
+        for given in visit.headers.get_all("Set-Cookie", ()):
+            name, _, value = given.partition(";")[0].partition("=")
+            self.cookies[name] = value
         return visit
 
     def look(self):
@@ -594,8 +614,8 @@ class Scenario(unittest.TestCase):
     def cluster(self, replicas=2, conf=""):
         return self._ends(Cluster(replicas, conf))
 
-    def daemon(self, clusters, options=None, cluster_options=None, start=True):
-        return self._ends(Daemon(clusters, options, cluster_options, start))
+    def daemon(self, clusters, options=None, cluster_options=None, start=True, keys=()):
+        return self._ends(Daemon(clusters, options, cluster_options, start, keys))
 
     def worker(self, where=None, opened=True):
         return self._ends(Worker(where, opened))

@@ -1,5 +1,7 @@
 """test_server.py -- the example server does what a C user who copies from it relies on.
 ctest: asan"""
+import base64
+import hmac
 import os
 import signal
 import socket
@@ -14,15 +16,42 @@ create or replace function slowly() returns trigger language plpgsql as
   $$ begin if new.text = 'slowly' then perform pg_sleep(2); end if; return null; end $$;
 create constraint trigger slowly after insert on guestbook deferrable initially deferred for each row execute function slowly()
 """
+REPLICAS = {"shadow-1", "shadow-2"}
+
+
+def signed_with(key, token):
+    """The same token under another key."""
+    body = base64.urlsafe_b64decode(token + "==")[:48]
+    mac = hmac.digest(bytes.fromhex(key), body, "sha256")[:16]
+    return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
+
+
+def balanced(visit):
+    """Was it for a replica?  If that had restarted since this worker read from it, the primary stood in."""
+    return visit.reason == "BALANCED" or visit.fallback != ""
 
 
 class GuestBook(harness.Scenario):
     @classmethod
     def setUpClass(cls):
         cls.pg = cls.shared(harness.Cluster(replicas=2))
-        cls.daemon_ = cls.shared(harness.Daemon(cls.pg))
+        cls.key = harness.random_key()
+        cls.daemon_, cls.far_daemon = (cls.shared(harness.Daemon(cls.pg, keys=[cls.key])) for _ in range(2))
         cls.book = cls.shared(harness.Server(cls.pg, cls.daemon_))
-        eventually(lambda: {cls.book.visitor().look().node for _ in range(8)} == {"shadow-1", "shadow-2"}, 20, "both replicas read")
+        cls.far = cls.shared(harness.Server(cls.pg, cls.far_daemon))  # of another host
+        for book in (cls.book, cls.far):
+            eventually(lambda b=book: {b.visitor().look().node for _ in range(8)} == REPLICAS, 20, "both replicas read")
+
+    def pause_replay(self):
+        """From here on no replica shows any write, until self.resume_replay()."""
+        self.addCleanup(self.resume_replay)
+        for n in (1, 2):
+            self.pg.sql(n, "select pg_wal_replay_pause()")
+            eventually(lambda n=n: self.pg.sql(n, "select pg_get_wal_replay_pause_state()") == "paused", 10)
+
+    def resume_replay(self):
+        for n in (1, 2):
+            self.pg.sql(n, "select pg_wal_replay_resume()")
 
     def status(self, method, path, body=None, headers=None):
         """The status of a request that a browser would not send."""
@@ -88,15 +117,90 @@ class GuestBook(harness.Scenario):
             self.assertIn(b" 408 ", slow.recv(65536))
 
     def test_a_cookie_that_is_none_of_ours_makes_a_new_person(self):
-        for cookie in ["who=short", "who=" + "g" * 32, "who=" + "a" * 33, "whose=" + "a" * 32]:
+        for name, value in [("who", "short"), ("who", "g" * 32), ("who", "a" * 33), ("whose", "a" * 32)]:
             visitor = self.book.visitor()
-            visitor.cookie = cookie
+            visitor.cookies[name] = value
             visitor.look()
-            self.assertRegex(visitor.cookie, "^who=[0-9a-f]{32}$")
-            self.assertNotEqual(visitor.cookie, cookie)
-        visitor.cookie = mine = "other=1; who=" + "a" * 32
+            self.assertRegex(visitor.cookies["who"], "^[0-9a-f]{32}$")
+            self.assertNotEqual(visitor.cookies["who"], value)
+        visitor.cookies = {"other": "1", "who": "a" * 32}
         visitor.look()
-        self.assertEqual(visitor.cookie, mine)
+        self.assertEqual(visitor.cookies["who"], "a" * 32)
+
+    def take_along(self, person, text):
+        """They write here, and read there: at once, from the primary; later, from a replica that has it."""
+        self.pause_replay()
+        post = person.sign(text)
+        stranger, traveller = person.at(self.far, "who"), person.at(self.far)
+        before = eventually(lambda: (read := stranger.sees(post.post)).node in REPLICAS and read, 5, "known already")
+        self.assertFalse(before.seen)
+        for cookies in (("who", "pin"), ("pin",), ("who",)):  # from the first of them on, that host knows
+            for _ in range(8):
+                read = person.at(self.far, *cookies).sees(post.post)
+                self.assertEqual((read.node, read.reason, read.seen), ("default", "PINNED", True), cookies)
+        self.resume_replay()
+        back = eventually(lambda: (read := traveller.sees(post.post)).node in REPLICAS and read, 5, "on replicas again")
+        self.assertTrue(back.seen)
+        return post
+
+    def test_a_token_takes_a_write_along_to_another_host(self):
+        post = self.take_along(self.book.visitor(), "to be seen from afar")
+        given = next(cookie for cookie in post.headers.get_all("Set-Cookie") if cookie.startswith("pin="))
+        self.assertEqual(set(given.split("; ")[1:]), {"Max-Age=300", "Path=/", "HttpOnly", "SameSite=Lax"})
+
+    def test_a_newer_token_is_heeded_where_the_pin_of_an_older_one_is_released(self):
+        person = self.book.visitor()
+        self.take_along(person, "one")
+        self.take_along(person, "another")
+
+    def test_a_token_works_where_the_daemon_is_dead_and_one_made_there_works_elsewhere(self):
+        self.pause_replay()
+        person, unlucky = self.book.visitor(), self.far.visitor()
+        near = person.sign("before the daemon died")
+        self.addCleanup(eventually, lambda: self.far.visitor().sign("recorded again").recorded == "yes", 10)
+        self.addCleanup(self.far_daemon.start)
+        self.far_daemon.kill()
+        for _ in range(8):
+            read = person.at(self.far, "pin").sees(near.post)
+            self.assertEqual((read.node, read.seen), ("default", True), read.reason)
+        self.assertTrue(all(balanced(self.far.visitor().look()) for _ in range(8)))
+        post = unlucky.sign("while the daemon is dead")
+        self.assertEqual(post.status, 303)
+        self.assertNotEqual(post.recorded, "yes")
+        for _ in range(8):
+            read = unlucky.at(self.book, "pin").sees(post.post)
+            self.assertEqual((read.node, read.reason, read.seen), ("default", "PINNED", True))
+
+    def test_a_cookie_that_is_no_token_of_ours_changes_nothing(self):
+        person = self.book.visitor()
+        self.assertEqual(person.look().status, 200)
+        self.assertNotIn("pin", person.cookies)
+        person.sign("with a token")
+        token, workers = person.cookies["pin"], self.workers()
+        self.pause_replay()
+        again = person.sign("whose token is good")
+        self.assertEqual(signed_with(self.key, person.cookies["pin"]), person.cookies["pin"])
+        self.assertEqual(person.at(self.book, "pin").sees(again.post).reason, "PINNED")
+        self.resume_replay()
+        bad = [signed_with(harness.random_key(), token), signed_with("0" * 64, token), token[:-1], token + "A",
+               token.swapcase(), f'"{token}"', "", "=", "y", "\xff\xfe", "A" * 86, "-" * 95, "_" * 96, "x" * 12000]
+        bad += [token[:i] + ("B" if token[i] == "A" else "A") + token[i + 1:] for i in range(0, 86, 5)]
+        for text in bad:
+            visitor = self.book.visitor()
+            visitor.cookies["pin"] = text
+            visit = visitor.look()
+            self.assertEqual((visit.status, balanced(visit)), (200, True), text)
+            self.assertEqual(visitor.cookies["pin"], text)
+        self.assertEqual(self.workers(), workers, "none of them has crashed")
+
+    def test_with_hold_a_person_stays_on_the_primary_though_replicas_have_their_write(self):
+        holding = self.server(self.pg, self.daemon_, "--hold", "60000", workers=1)
+        held, other = holding.visitor(), self.book.visitor()
+        post, later = held.sign("held"), other.sign("not held")
+        eventually(lambda: other.sees(later.post).node in REPLICAS, 5, "on replicas again")
+        read = held.sees(post.post)
+        self.assertEqual((read.node, read.reason, read.seen), ("default", "PINNED", True))
+        self.assertGreater(read.pin_left_ms, 15_000)
 
     def test_a_worker_that_is_killed_is_replaced(self):
         before = self.workers()
