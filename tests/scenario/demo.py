@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""demo.py -- the demo of `./run.sh demo`: a story in six steps with real servers and real requests.
+"""demo.py -- the demo of `./run.sh demo`: a story in seven steps with real servers and real requests.
 Every step is checked, not only printed; the last line is `demo: ok` or `demo: FAILED <what>`."""
 import collections
 import contextlib
@@ -112,7 +112,7 @@ class Story:
             self.pg.lag(n, f"{APPLY_DELAY * 1000:.0f}ms")
         tell(f"a PostgreSQL primary, and two replicas that apply {APPLY_DELAY * 1000:.0f} ms late: "
              f"up in {time.monotonic() - began:.1f} s")
-        self.daemon = harness.Daemon(self.pg, start=False)
+        self.daemon = harness.Daemon(self.pg, start=False, keys=[harness.random_key()])
         stage.callback(self.daemon.close)
         tell(f"pinrouted: READY in {self.daemon.start() * 1000:.0f} ms")
         self.server = harness.Server(self.pg, self.daemon)
@@ -235,6 +235,32 @@ class Story:
         wait(lambda: again.sees(last.post).reason == "CAUGHT_UP", 10, "pins end early again")
         check(True, "and the replicas take over again")
 
+    def a_token_is_carried_to_another_host(self, stage):
+        step(7, "A token carried to a second daemon with the same key file")
+        daemon = harness.Daemon(self.pg, keys=self.daemon.keys)
+        stage.callback(daemon.close)
+        self.far = harness.Server(self.pg, daemon)
+        stage.callback(self.far.close)
+        tell(f"as on a second host: pinrouted with a store of its own, and a server on it: {paint(self.far.url, BOLD)}")
+        traveller = self.far.visitor()
+        wait(lambda: {traveller.look().node for _ in range(16)} == {"shadow-1", "shadow-2"}, 10,
+             "it reads from both replicas")
+        began = time.monotonic()
+        person = self.server.visitor()
+        post = person.sign("Hello from step 7")
+        session, carried = person.at(self.far, "who"), person.at(self.far)
+        missed = [session.sees(post.post) for _ in range(4)]
+        reads = reads_until(began + AT_ONCE, lambda: carried.sees(post.post))
+        tell(f"written on the first, read on the second: {len(missed)} times with the cookie of the session only, "
+             f"then {len(reads)} times with the token too:")
+        chart(collections.Counter(read.node for read in reads), self.nodes)
+        check(not any(read.seen for read in missed), "without the token, every read missed the write")
+        check(reads and all(read.seen for read in reads), "with it, every read saw the write")
+        check({(read.node, read.reason) for read in reads} == {("default", "PINNED")},
+              "all of them came from the primary: PINNED")
+        back = wait(lambda: (read := carried.sees(post.post)).reason == "CAUGHT_UP" and read, 5, "the pin ends early there")
+        check(back.seen, f"{back.began - post.ended:.2f} s after the write {back.node} answers there: {back.reason}")
+
     def expect_log(self, pattern, within):
         """Waits for a line of the daemon's, among those since `heard`."""
         try:
@@ -247,6 +273,7 @@ def keep(story):
 {paint('Left running; Ctrl-C stops everything.', BOLD)}
    guest-book          {story.server.url}
    with pins ignored   {story.careless.url}
+   on a second host    {story.far.url}
    config              {story.daemon.conf}
    look around         {os.path.join(harness.BUILD, 'pinroutectl')} --dir {story.daemon.dir} status""")
     with contextlib.suppress(KeyboardInterrupt):
@@ -264,6 +291,7 @@ def play(stay, stage):
     story.ignoring_pins_shows_why(stage)
     story.a_frozen_replica_leaves()
     story.the_daemon_dies()
+    story.a_token_is_carried_to_another_host(stage)
     if stay:
         keep(story)
 
