@@ -184,7 +184,7 @@ static void set_if_changed(atomic_uint *at, unsigned to)
                 atomic_store_explicit(at, to, memory_order_relaxed);
 }
 
-static inline int visit(struct visit *v, int (*use)(struct visit *v))
+int handle_visit(struct visit *v, int (*use)(struct visit *v))
 {
         struct pinroute *pr = v->pr;
         for (int tries = 0; tries < TRIES; tries++) {
@@ -230,7 +230,7 @@ int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key
                 struct pinroute_decision *ret)
 {
         struct visit v = {.pr = pr, .cluster = cluster, .key = key, .forced = forced, .ret = ret};
-        int status = visit(&v, use_decision);
+        int status = handle_visit(&v, use_decision);
         if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
                 handle_unknown(pr, ret);
         return status == NO_STORE ? PINROUTE_E_STORE : status;
@@ -257,8 +257,6 @@ int handle_read_needing(struct pinroute *pr, unsigned cluster, const struct pnr_
         return status == NO_STORE ? PINROUTE_E_STORE : status;
 }
 
-int handle_visit(struct visit *v, int (*use)(struct visit *v)) { return visit(v, use); }
-
 static struct view_pulse pulse_of(const struct pinroute *pr)
 {
         return view_pulse(atomic_load_explicit(&pr->view, memory_order_acquire));
@@ -278,7 +276,7 @@ static void owe(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsig
 {
         uint32_t limits[2];
         struct visit v = {.pr = pr, .cluster = cluster, .ret = limits};
-        if (visit(&v, use_pin_ms) != PINROUTE_OK) {
+        if (handle_visit(&v, use_pin_ms) != PINROUTE_OK) {
                 limits[0] = PIN_MS;
                 limits[1] = UINT32_MAX;
         }
@@ -444,7 +442,7 @@ int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, c
                 return PINROUTE_E_INVALID;
         struct endpoint_wanted want = {.node = node};
         struct visit v = {.pr = pr, .cluster = cluster, .ret = &want};
-        int status = visit(&v, use_endpoint);
+        int status = handle_visit(&v, use_endpoint);
         if (status != PINROUTE_OK)
                 return status == NO_STORE ? PINROUTE_E_STORE : status;
         size_t n = strlen(want.found.conninfo) + 1;
@@ -509,7 +507,7 @@ int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret)
         if (*ret == UINT_MAX)
                 return PINROUTE_E_INVALID;
         struct visit v = {.pr = pr, .cluster = *ret};
-        return visit(&v, use_nothing) == PINROUTE_E_CLUSTER ? PINROUTE_E_CLUSTER : PINROUTE_OK;
+        return handle_visit(&v, use_nothing) == PINROUTE_E_CLUSTER ? PINROUTE_E_CLUSTER : PINROUTE_OK;
 }
 
 /* Where this process's turns start: the daemon hands it out; without one, chance does. */

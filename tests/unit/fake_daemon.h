@@ -33,7 +33,7 @@ enum fake_kind {
         FAKE_ANSWERS,
         FAKE_NEVER,        /* reads, and says nothing */
         FAKE_LATE,         /* answers late_ms later */
-        FAKE_WRONG_NUMBER, /* all these in RECORD and HOLD only: HELLO is answered */
+        FAKE_WRONG_NUMBER, /* all these but in HELLO only: that is answered */
         FAKE_SHORT,
         FAKE_LONG,
         FAKE_EMPTY,  /* a packet of no bytes */
@@ -44,7 +44,8 @@ enum fake_kind {
 struct fake_orders {
         atomic_int kind, late_ms, status;
         _Atomic int64_t ahead_ms;
-        atomic_uint connections, hellos, records, holds, clients; /* clients: open now */
+        atomic_uint connections, hellos, records, holds, tokens, clients; /* clients: open now */
+        _Atomic uint64_t generation;                                      /* of replies */
         _Atomic uint64_t turn;
         struct pnr_request last; /* written before its count goes up */
 };
@@ -68,7 +69,8 @@ static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_re
                   .number = q->number,
                   .status = q->op == PNR_OP_HELLO ? 0 : (uint32_t)atomic_load(&o->status),
                   .epoch = 77,
-                  .now_ms = clock_ns() / CLOCK_NS_PER_MS + atomic_load(&o->ahead_ms)},
+                  .now_ms = clock_ns() / CLOCK_NS_PER_MS + atomic_load(&o->ahead_ms),
+                  .generation = atomic_load(&o->generation)},
                  0};
         size_t size = sizeof out.r;
         int kind = atomic_load(&o->kind);
@@ -100,9 +102,10 @@ static inline bool fake_serve_one(struct fake_orders *o, int fd)
                 _exit(1);
         }
         o->last = q;
-        atomic_fetch_add(q.op == PNR_OP_HELLO  ? &o->hellos
-                         : q.op == PNR_OP_HOLD ? &o->holds
-                                               : &o->records,
+        atomic_fetch_add(q.op == PNR_OP_HELLO   ? &o->hellos
+                         : q.op == PNR_OP_HOLD  ? &o->holds
+                         : q.op == PNR_OP_TOKEN ? &o->tokens
+                                                : &o->records,
                          1);
         if (atomic_load(&o->kind) == FAKE_CLOSES && q.op != PNR_OP_HELLO)
                 return false;

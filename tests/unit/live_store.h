@@ -105,19 +105,40 @@ static inline void live_init(struct live *l)
         live_beat(l, 0);
 }
 
-/* Merges a pin of cluster 0 that carries `generation`, for ms from now, held for hold_ms. */
-static inline void live_pin(struct live *l, const void *key, size_t len, uint64_t generation, int64_t ms,
-                            int64_t hold_ms)
+/* Merges a pin of cluster 0 that carries `generation`, for ms from now, held for hold_ms, with a stamp. */
+static inline void live_pin_stamped(struct live *l, const void *key, size_t len, uint64_t generation,
+                                    int64_t ms, int64_t hold_ms, uint64_t stamp)
 {
         int64_t now_ms = live_now();
         struct pnr_slot slot = pnr_slot_of(pnr_key_of(key, len), 0, l->header.seed);
         struct pnr_pin pin = {.ident = slot.ident,
                               .generation = generation,
                               .until_ms = now_ms + ms,
-                              .hold_ms = hold_ms ? now_ms + hold_ms : 0};
+                              .hold_ms = hold_ms ? now_ms + hold_ms : 0,
+                              .stamp = stamp};
         LIVE_MUST(store_begin(l->store) == STORE_OK);
         LIVE_MUST(store_merge_pin(l->store, slot, &pin, (struct mono){now_ms}, NULL) == STORE_OK);
         LIVE_MUST(store_commit(l->store) == STORE_OK);
+}
+
+static inline void live_pin(struct live *l, const void *key, size_t len, uint64_t generation, int64_t ms,
+                            int64_t hold_ms)
+{
+        live_pin_stamped(l, key, len, generation, ms, hold_ms, 0);
+}
+
+#define LIVE_ISSUER 0xabcdef /* of the stamps of a daemon that never ran */
+
+/* What tokens are signed with: n keys, made from the bytes first, first + 1, ... */
+static inline struct pnr_token_keys live_keys(struct live *l, uint8_t first, uint32_t n)
+{
+        struct pnr_token_keys keys = {.n = n, .issuer = LIVE_ISSUER};
+        for (uint32_t i = 0; i < n; i++)
+                memset(keys.key[i], first + (int)i, sizeof keys.key[i]);
+        LIVE_MUST(store_begin(l->store) == STORE_OK);
+        LIVE_MUST(store_put_tokens(l->store, &keys) == STORE_OK);
+        LIVE_MUST(store_commit(l->store) == STORE_OK);
+        return keys;
 }
 
 static inline void live_fini(struct live *l)

@@ -262,6 +262,34 @@ Test(ask, hello_has_no_patience_with_a_daemon_that_is_not_there)
 
 /* The application closed our descriptor and got the same number for its own socket, its file, or for nothing.
  */
+static int ask_now(int timeout_ms)
+{
+        struct pnr_request q = {.op = PNR_OP_TOKEN, .cluster = "main", .key = {1, 2}, .ms = 5, .stamp = 6};
+        struct pnr_reply r;
+        return ask_if_there(&client, &q, pulse, clock_ns() + timeout_ms * MS, &r);
+}
+
+/* What is recorded meanwhile has patience: the breaker must not open because somebody had none. */
+Test(ask, who_asks_only_if_the_daemon_is_there_does_not_wait_and_does_not_open_the_breaker)
+{
+        cr_expect_eq(ask_now(5000), PINROUTE_OK);
+        fake_kill(&fake);
+        int64_t before_ns = clock_ns();
+        for (int i = 0; i < 10; i++) {
+                errno = 77;
+                cr_expect_eq(ask_now(5000), PINROUTE_E_UNREACHABLE);
+                cr_expect_eq(errno, 77);
+        }
+        cr_expect(clock_ns() - before_ns < 1000 * MS);
+        cr_expect_eq(fresh->failures, 0);
+        fake_start(&fake, dir);
+        cr_expect_eq(ask_now(5000), PINROUTE_OK);
+        fake.orders->kind = FAKE_NEVER;
+        for (int i = 0; i < 3; i++)
+                cr_expect_eq(ask_now(10), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(fresh->failures, 3, "one that hangs is waited for, and counted");
+}
+
 Test(ask, a_descriptor_that_was_closed_behind_our_back_is_neither_written_to_nor_closed)
 {
         for (int i = 0; i < 3; i++) {

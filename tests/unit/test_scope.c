@@ -2,6 +2,7 @@
 #include "client/pinroute.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 
 #include "tests/unit/fake_daemon.h"
 #include "tests/unit/live_store.h"
@@ -185,4 +186,130 @@ Test(scope, get_head_options_and_trace_read_and_all_other_methods_write)
         for (unsigned i = 0; i < sizeof writes / sizeof *writes; i++)
                 cr_expect_eq(pinroute_http_method_writes(writes[i]), 1, "%s", writes[i]);
         cr_expect_eq(pinroute_http_method_writes(NULL), 1);
+}
+
+/* ---- another key ---- */
+
+static void catch_up(uint64_t generation)
+{
+        live.cluster[0].node[1].caught_up = generation;
+        live.cluster[0].trust_ms = 20000;
+        live_beat(&live, 0);
+        scope.decided_ms -= 60000;
+}
+
+static int rekey(const char *key)
+{
+        errno = 77;
+        int status = pinroute_scope_rekey(&scope, key, key ? strlen(key) : 0);
+        cr_expect_eq(errno, 77);
+        return status;
+}
+
+Test(scope, a_new_key_is_read_and_recorded_by)
+{
+        struct pnr_key you = pnr_key_of("you", 3);
+        live_pin(&live, "you", 3, 8, 60000, 0);
+        expect_read(PINROUTE_OK, PINROUTE_BALANCED);
+        cr_expect_eq(rekey("you"), PINROUTE_OK);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+        pinroute_scope_wrote(&scope);
+        cr_expect_eq(pinroute_scope_end(&scope), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 1);
+        cr_expect_eq(memcmp(fake.orders->last.key, you.w, sizeof you.w), 0);
+}
+
+Test(scope, what_the_old_key_needed_is_needed_still_under_the_new_one_and_under_none)
+{
+        live_pin(&live, "me", 2, 8, 60000, 0);
+        cr_expect_eq(rekey("you"), PINROUTE_OK);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+        cr_expect_eq(rekey("third"), PINROUTE_OK);
+        cr_expect_eq(rekey(NULL), PINROUTE_OK);
+        catch_up(7);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+        catch_up(8);
+        expect_read(PINROUTE_OK, PINROUTE_CAUGHT_UP);
+        pinroute_scope_wrote(&scope);
+        cr_expect_eq(pinroute_scope_end(&scope), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 0, "no identity, nothing to record");
+}
+
+Test(scope, an_old_key_that_needed_nothing_leaves_nothing)
+{
+        cr_expect_eq(rekey(NULL), PINROUTE_OK);
+        live_pin(&live, "me", 2, 8, 60000, 0);
+        expect_read(PINROUTE_OK, PINROUTE_BALANCED);
+        pinroute_scope_begin(&scope, pr, cluster, NULL, 0);
+        cr_expect_eq(rekey("me"), PINROUTE_OK);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+}
+
+Test(scope, a_failed_record_of_the_old_key_is_needed_still)
+{
+        fake_kill(&fake);
+        pinroute_set_timeout(pr, 5);
+        pinroute_scope_wrote(&scope);
+        cr_expect_eq(pinroute_scope_end(&scope), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(rekey("you"), PINROUTE_OK);
+        catch_up(1000);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+}
+
+Test(scope, the_floor_that_stood_in_for_the_old_keys_pin_is_needed_without_a_key_too)
+{
+        live.cluster[0].floor_generation = 8;
+        live.cluster[0].floor_until_ms = live_now() + 60000;
+        live_beat(&live, 0);
+        cr_expect_eq(rekey(NULL), PINROUTE_OK);
+        catch_up(7);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+}
+
+Test(scope, what_the_old_key_needs_is_unknown_while_the_store_is_stale)
+{
+        live_beat(&live, -30000);
+        cr_expect_eq(rekey("you"), PINROUTE_OK);
+        catch_up(1000);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+        pinroute_scope_begin(&scope, pr, cluster, "me", 2);
+        live_beat(&live, -70000);
+        cr_expect_eq(rekey(NULL), PINROUTE_OK);
+        catch_up(1000);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+}
+
+Test(scope, the_same_key_again_changes_nothing)
+{
+        struct pinroute_decision first = expect_read(PINROUTE_OK, PINROUTE_BALANCED), d;
+        live_pin(&live, "me", 2, 8, 60000, 0);
+        cr_expect_eq(rekey("me"), PINROUTE_OK);
+        d = expect_read(PINROUTE_OK, PINROUTE_BALANCED);
+        cr_expect_eq(memcmp(&d, &first, sizeof d), 0, "one request sees one database");
+}
+
+Test(scope, what_is_forced_or_wrote_stays_so_under_a_new_key)
+{
+        pinroute_scope_force_primary(&scope);
+        cr_expect_eq(rekey("you"), PINROUTE_OK);
+        expect_read(PINROUTE_OK, PINROUTE_FORCED);
+        pinroute_scope_unforce(&scope);
+        pinroute_scope_wrote(&scope);
+        cr_expect_eq(rekey("third"), PINROUTE_OK);
+        expect_read(PINROUTE_OK, PINROUTE_FORCED);
+        cr_expect_eq(pinroute_scope_end(&scope), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 1);
+}
+
+Test(scope, a_key_that_is_none_leaves_the_scope_as_it_was)
+{
+        char big[PINROUTE_KEY_MAX + 1] = {1};
+        struct pinroute_scope before = scope;
+        cr_expect_eq(pinroute_scope_rekey(&scope, "", 0), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_scope_rekey(&scope, big, sizeof big), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_scope_rekey(NULL, "you", 3), PINROUTE_E_INVALID);
+        cr_expect_eq(memcmp(&scope, &before, sizeof scope), 0);
+        pinroute_scope_begin(&scope, pr, cluster, big, sizeof big);
+        cr_expect_eq(rekey("you"), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_scope_end(&scope), PINROUTE_E_INVALID);
 }

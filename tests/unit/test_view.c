@@ -260,3 +260,45 @@ Test(view, nodes_have_numbers_and_endpoints)
         cr_expect_neq(view_endpoint(v, &at, 1, &got), VIEW_OK);
         view_close(&v);
 }
+
+Test(view, a_pins_stamp_is_the_keys_that_was_asked_for)
+{
+        struct view *v;
+        struct facts f;
+        struct view_at at = {0};
+        live_pin_stamped(&live, "writer", 6, 8, 60000, 0, 0x123456789abcdef0);
+        live_pin(&live, "other", 5, 8, 60000, 0);
+        cr_assert_eq(view_open(&v, live.dir), PINROUTE_OK);
+        cr_assert_eq(facts_of(v, "main", "writer", &f, &at), VIEW_OK);
+        cr_expect_eq(view_stamp(v, &at), 0x123456789abcdef0);
+        cr_assert_eq(facts_of(v, "main", "other", &f, &at), VIEW_OK);
+        cr_expect_eq(view_stamp(v, &at), 0);
+        cr_assert_eq(facts_of(v, "main", "nobody", &f, &at), VIEW_OK);
+        cr_expect_eq(view_stamp(v, &at), 0);
+        view_close(&v);
+}
+
+static bool keys_of(struct view *v, struct pnr_token_keys *ret)
+{
+        struct facts f;
+        struct view_at at = {0};
+        cr_assert_eq(facts_of(v, "main", NULL, &f, &at), VIEW_OK);
+        memset(ret, 0xff, sizeof *ret);
+        return view_token_keys(v, &at, ret);
+}
+
+Test(view, keys_of_tokens_are_copied_out_if_they_are_any_good)
+{
+        struct view *v;
+        struct pnr_token_keys got;
+        cr_assert_eq(view_open(&v, live.dir), PINROUTE_OK);
+        cr_expect_not(keys_of(v, &got), "there are none");
+        cr_expect_eq(got.n, 0);
+        for (uint32_t n = 1; n <= PNR_TOKEN_KEYS_MAX; n++) {
+                struct pnr_token_keys keys = live_keys(&live, 1, n);
+                cr_expect(keys_of(v, &got) && memcmp(&got, &keys, sizeof keys) == 0);
+        }
+        live_keys(&live, 1, 0);
+        cr_expect_not(keys_of(v, &got));
+        view_close(&v);
+}
