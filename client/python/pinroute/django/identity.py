@@ -10,6 +10,7 @@ from django.utils.functional import LazyObject, empty
 
 import pinroute
 
+_NOT_LAZY = {"_wrapped": empty}
 log = logging.getLogger("pinroute.django")
 
 
@@ -103,6 +104,16 @@ class Identity:
         key = as_key(_user_key(self._http)) if self._function is None else self._ask()
         self.settled = key is not None
         return self._add(key)
+
+    def signs(self):
+        """What shows that look() may find more: the request's attributes and how many they are, its user, and that one's
+        own attributes, where `_wrapped` is filled when somebody looks at it.  As many as -1: look at once."""
+        if self._http is None:
+            return {}, 0, None, _NOT_LAZY
+        about = self._http.__dict__
+        user = about.get("user")
+        lazy = object.__getattribute__(user, "__dict__") if isinstance(user, LazyObject) and user._wrapped is empty else _NOT_LAZY
+        return about, len(about) if self._function is None else -1, user, lazy
 
     def _ask(self):
         self._asking = True  # its own reads are routed by what is known

@@ -102,7 +102,7 @@ use_master = UseMaster()
 
 def mark_as_write(response):
     """Marks a response as one that has written: its client's next requests read from the primary.  Returns it."""
-    if response is not None:
+    with contextlib.suppress(AttributeError):  # None and the like: db_write has told the request already
         response._db_write = True
     return response
 
@@ -166,7 +166,7 @@ def request_scope(key=None, token=None, cluster=None):
 
     key       of the client, as default_key() makes them: "u:" and a user's primary key; None: nobody
     token     what token() gave to whoever queued the job; None, garbage and old ones count for nothing
-    cluster   records at the end as if this cluster had been written to, whatever the router saw; None: as it saw
+    cluster   the one that mark_written() and token() are about in this job; None: all of the site's
     """
     routing = site()
     request = routing.begin_job(key, [token] if token else [], cluster)

@@ -3,6 +3,7 @@ Shared by all threads and tasks of the request; what belongs to one of them is i
 from threading import get_ident
 
 from django.db import connections
+from django.utils.functional import empty
 
 import pinroute
 
@@ -56,15 +57,18 @@ class Part:
 class ServedRequest:
     """One request or job.  `over` once it has ended; who still carries it then is outside of any request."""
 
-    __slots__ = ("_site", "_identity", "_known", "_only", "_parts", "over", "__weakref__")
+    __slots__ = ("_site", "_identity", "_known", "_about", "_seen", "_user", "_lazy", "_only", "_parts", "_meant",
+                 "over", "__weakref__")
 
-    def __init__(self, site, identity, pinned=False):
+    def __init__(self, site, identity, pinned=False, cluster=None):
         self._site = site
         self._identity = identity
         self._known = identity.settled
+        self._notice()
         self._parts = [Part(group, number, site.router.scope(number, identity.key), pinned)
                        for group, number in zip(site.groups, site.clusters)]
         self._only = self._parts[0] if len(self._parts) == 1 else None
+        self._meant = self._parts if cluster is None else [self._parts[site.groups.named(cluster).number]]
         self.over = False
 
     def _part(self, model):
@@ -82,9 +86,14 @@ class ServedRequest:
             wrapper = part.connection()
         if wrapper.in_atomic_block or (wrapper.connection is not None and not wrapper.autocommit):
             return part.primary
-        if not self._known and self._look():
+        if not self._known and (len(self._about) != self._seen or self._about.get("user") is not self._user
+                                or self._lazy["_wrapped"] is not empty) and self._look():
             return part.primary
         return part.nodes[part.node()]
+
+    def _notice(self):
+        """Remembers what is known of the client, so that a read sees at a glance whether there may be more by now."""
+        self._about, self._seen, self._user, self._lazy = self._identity.signs()
 
     def _look(self):
         """Has the client become known?  True: there is doubt who it is, so the primary is right."""
@@ -93,8 +102,9 @@ class ServedRequest:
             for part in self._parts:
                 part.scope.rekey(identity.key)
                 if part.wrote:
-                    self._hold(part)
+                    self._hold_keys(part)
         self._known = identity.settled
+        self._notice()
         return identity.in_doubt and not self._known
 
     def write(self, model):
@@ -124,9 +134,13 @@ class ServedRequest:
             wrapper.on_commit(recorder)
 
     def _hold(self, part):
+        """Holds under each key that is known by now, once."""
         if not self._known:
-            self._identity.look()
-        for key in self._identity.keys:
+            self._look()
+        self._hold_keys(part)
+
+    def _hold_keys(self, part):
+        for key in self._identity.keys if self._site.hold_ms else ():
             if key not in part.held:
                 part.held.add(key)
                 self._site.router.hold(part.cluster, key, self._site.hold_ms)
@@ -159,12 +173,12 @@ class ServedRequest:
     def is_going_to_write(self):
         """Before a view that writes: hold, if the site wants that."""
         if self._site.hold_ms:
-            for part in self._parts:
+            for part in self._meant:
                 self._hold(part)
 
     def mark_written(self, cluster=None):
-        """Something was written that the router did not see; cluster None: to any of them."""
-        for part in self._parts if cluster is None else [self._parts[self._site.groups.named(cluster).number]]:
+        """Something was written that the router did not see; cluster None: to any that this is about."""
+        for part in self._meant if cluster is None else [self._parts[self._site.groups.named(cluster).number]]:
             self._wrote(part)
 
     def token(self):
@@ -172,7 +186,7 @@ class ServedRequest:
         for part in self._parts:
             if part.wrote and not in_transaction(part.connection()):
                 self._record(part)
-        return tokens.join(self._token_of(part) for part in self._parts)
+        return tokens.join(self._token_of(part) for part in self._meant)
 
     def _token_of(self, part):
         router, key = self._site.router, self._identity.key

@@ -70,7 +70,7 @@ class ServedSite:
         return request
 
     def begin_job(self, key, carried, cluster):
-        request = ServedRequest(self, Identity(None, key=key))
+        request = ServedRequest(self, Identity(None, key=key), cluster=cluster)
         request.accept([token for text in carried for token in tokens.split(text)])
         return request
 
