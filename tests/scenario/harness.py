@@ -483,6 +483,17 @@ class Worker:
             return self.do("scope", "begin", self.number(cluster or "main"), as_hex(key))
         return self.do("scope", what)
 
+    def rekey(self, key):
+        return self.do("scope", "rekey", as_hex(key))
+
+    def issue(self, cluster="main", key=""):
+        """A token for the key, as .token of the answer."""
+        return self.do("issue", self.number(cluster), as_hex(key))
+
+    def accept(self, token, cluster="main"):
+        """Accepts a token (any text) for the scope that was begun last."""
+        return self.do("scope", "accept", self.number(cluster), as_hex(token))
+
     def fork(self, how="fork"):
         """A forked child of the worker, with the handle that it inherited; how: fork or rawfork."""
         place = scratch("worker-")

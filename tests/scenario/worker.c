@@ -2,12 +2,15 @@
  * One command per line, one answer per line (`status=OK node=... us=12`).  Knows pinroute.h only; no test of
  * its own.
  *
- *   open DIR|-  close  timeout MS  cluster NAME
+ *   open DIR|-   close   timeout MS   cluster NAME   pid   quit
  *   read C KEY   write C   endpoint C NODE   record C KEY SECONDS   hold C KEY MS
- *   reads C KEY N      N decisions, counted by node and reason      spin C KEY MS     the same for MS
- * milliseconds scope begin C KEY   scope read|wrote|force|unforce|end fork IN OUT   rawfork IN OUT      the
- * child goes on by itself, on these two FIFOs pid   quit C is the number that `cluster` answered.  KEY is
- * hexadecimal; `-`: NULL, `.`: empty. */
+ *   reads C KEY N         N decisions, counted by node and reason
+ *   spin C KEY MS         the same for MS milliseconds
+ *   scope begin C KEY     scope read|wrote|force|unforce|end   scope rekey KEY   scope accept C TOKEN
+ *   issue C KEY           answers with token=...
+ *   fork IN OUT           rawfork IN OUT: the child goes on by itself, on these two FIFOs
+ *
+ * C is the number that `cluster` answered.  KEY and TOKEN are hexadecimal; `-`: NULL, `.`: empty. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,7 +27,7 @@
 #define COUNTS_MAX 256
 
 struct key {
-        unsigned char bytes[PINROUTE_KEY_MAX + 1];
+        unsigned char bytes[PINROUTE_KEY_MAX + 2]; /* one too many, and a NUL */
         size_t len;
         const void *at; /* bytes, or NULL for `-` */
 };
@@ -56,7 +59,7 @@ static void key_read(struct key *k, const char *word)
 {
         k->len = 0;
         k->at = strcmp(word, "-") == 0 ? NULL : k->bytes;
-        while (k->at && word[0] && word[1] && k->len < sizeof k->bytes) {
+        while (k->at && word[0] && word[1] && k->len <= PINROUTE_KEY_MAX) {
                 char pair[3] = {word[0], word[1], 0};
                 k->bytes[k->len++] = (unsigned char)strtoul(pair, NULL, 16);
                 word += 2;
@@ -205,6 +208,31 @@ static void do_hold(char **word)
         answer_status(pinroute_hold(handle, number(word[1]), k.at, k.len, number(word[3])), from);
 }
 
+static void do_issue(char **word)
+{
+        struct key k;
+        char token[PINROUTE_TOKEN_SIZE];
+        key_read(&k, word[2]);
+        long long from = now_us();
+        int status = pinroute_token_issue(handle, number(word[1]), k.at, k.len, token, sizeof token);
+        fprintf(out, "status=%s us=%lld token=%s\n", status_word(status), now_us() - from, token);
+}
+
+static int accept_token(const char *cluster, const char *word)
+{
+        struct key token;
+        key_read(&token, word);
+        token.bytes[token.len] = '\0';
+        return pinroute_token_accept(handle, number(cluster), token.at, &scope);
+}
+
+static int rekey(const char *word)
+{
+        struct key k;
+        key_read(&k, word);
+        return pinroute_scope_rekey(&scope, k.at, k.len);
+}
+
 static void do_scope(char **word)
 {
         long long from = now_us();
@@ -220,6 +248,10 @@ static void do_scope(char **word)
                 struct key k;
                 key_read(&k, word[3] ? word[3] : "-");
                 pinroute_scope_begin(&scope, handle, number(word[2]), k.at, k.len);
+        } else if (strcmp(what, "rekey") == 0) {
+                status = rekey(word[2] ? word[2] : "-");
+        } else if (strcmp(what, "accept") == 0) {
+                status = accept_token(word[2], word[2] && word[3] ? word[3] : "-");
         } else if (strcmp(what, "wrote") == 0) {
                 pinroute_scope_wrote(&scope);
         } else if (strcmp(what, "force") == 0) {
@@ -270,6 +302,7 @@ static const struct {
     {"reads", 4, do_reads},       {"spin", 4, do_spin},    {"record", 4, do_record},
     {"endpoint", 3, do_endpoint}, {"hold", 4, do_hold},    {"scope", 2, do_scope},
     {"fork", 3, do_fork},         {"rawfork", 3, do_fork}, {"pid", 1, do_pid},
+    {"issue", 3, do_issue},
 };
 
 static void obey(char *line)
