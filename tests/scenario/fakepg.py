@@ -15,6 +15,7 @@ import sys
 import threading
 
 ROW = ["f", "0/3000028", "000000010000000000000003", "f", None, None, "7000000000000000001", "8192", "16777216"]
+REPLICA = ["t", "0/3000028", None, "t", "streaming", "1", "7000000000000000001", "8192", "16777216"]  # of that primary
 
 
 def message(kind, body=b""):
@@ -110,6 +111,9 @@ class Connection:
 
     def good(self):
         self.answer(ROW)
+
+    def replica(self):
+        self.answer(REPLICA)
 
     def wants_tls(self):
         """Refuses who does not ask for it, so that libpq with sslmode=allow connects once more; then has none."""
