@@ -164,6 +164,15 @@ class Client:
     def seen(self, text):
         return self.request("GET", "/seen", {"text": text})
 
+    def seen_by_another(self, text, pid):
+        """Looks at once, and on until another worker than `pid` has answered: all the answers."""
+        for _ in range(500):
+            seen = self.seen(text)
+            yield seen
+            if seen.pid != pid:
+                return
+        raise AssertionError(f"nobody but worker {pid} answers")
+
 
 class Browser(Client):
     """Keeps cookies, and drops them when they have run out."""
@@ -190,7 +199,7 @@ class LoggedIn(Browser):
 
     def __init__(self, server, name, timeout=10):
         super().__init__(server, timeout)
-        self.request("POST", "/join", {"name": name})
+        self.joined = self.request("POST", "/join", {"name": name})
 
 
 class TokenClient(Client):
@@ -210,19 +219,15 @@ class UserClient(Client):
 
     def __init__(self, server, name, timeout=10):
         super().__init__(server, timeout)
-        self.authorization = {}
-        self.authorization = {"Authorization": "Token " + self.request("POST", "/join", {"name": name}).token}
+        self.joined = None
+        self.joined = self.request("POST", "/join", {"name": name})
 
     def identity(self):
-        return self.authorization
+        return {"Authorization": f"Token {self.joined.token}"} if self.joined else {}
 
 
-class UserTokenClient(TokenClient):
+class UserTokenClient(UserClient, TokenClient):
     """A user's API client that hands back tokens, too."""
 
-    def __init__(self, server, name, timeout=10):
-        super().__init__(server, timeout)
-        self.user = UserClient(server, name, timeout)
-
     def identity(self):
-        return {**super().identity(), **self.user.identity()}
+        return {**UserClient.identity(self), **TokenClient.identity(self)}
