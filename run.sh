@@ -125,11 +125,14 @@ run_all_tests() {
 bench() {
         local program
         [ $# = 0 ] || { usage >&2; exit 2; }
-        need "${build_packages[@]}"
+        need "${build_packages[@]}" "${python_packages[@]}"
         build release
-        for program in bench/*.c; do
-                "build/release/$(basename "$program" .c)"
-        done >build/bench.tsv
+        {
+                for program in bench/*.c; do
+                        "build/release/$(basename "$program" .c)"
+                done
+                /usr/bin/python3 -B bench/bench_python.py
+        } >build/bench.tsv
         { printf 'name\tp50\tp99\tunit\tratio\tagainst\n'; cat build/bench.tsv; } |
             awk -F '\t' '{ printf "%-22s %10s %10s  %-5s %8s  %s\n", $1, $2, $3, $4, $5, $6 }'
 }
