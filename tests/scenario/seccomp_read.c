@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "client/pinroute.h"
+#include "proto/token.h"
 #include "tests/unit/fake_daemon.h"
 #include "tests/unit/live_store.h"
 
@@ -16,22 +17,35 @@ struct kind {
         const char *name;
         const char *key;
         int reason;
+        bool by_token; /* of the key, in a request that has none */
 };
 
 static const struct kind kinds[] = {
-    {"unkeyed", NULL, PINROUTE_BALANCED},
-    {"unpinned", "nobody", PINROUTE_BALANCED},
-    {"pinned", "writer", PINROUTE_PINNED},
-    {"caught up", "reader", PINROUTE_CAUGHT_UP},
+    {"unkeyed", NULL, PINROUTE_BALANCED, false},          {"unpinned", "nobody", PINROUTE_BALANCED, false},
+    {"pinned", "writer", PINROUTE_PINNED, false},         {"caught up", "reader", PINROUTE_CAUGHT_UP, false},
+    {"with a token", "reader", PINROUTE_CAUGHT_UP, true},
 };
 #define KINDS (sizeof kinds / sizeof *kinds)
+
+static int by_token(struct pinroute *pr, unsigned cluster, const char *key, struct pinroute_decision *d)
+{
+        char token[PINROUTE_TOKEN_SIZE];
+        struct pinroute_scope s;
+        pinroute_scope_begin(&s, pr, cluster, NULL, 0);
+        int status = pinroute_token_issue(pr, cluster, key, strlen(key), token, sizeof token);
+        if (status == PINROUTE_OK)
+                status = pinroute_token_accept(pr, cluster, token, &s);
+        return status == PINROUTE_OK ? pinroute_scope_read(&s, d) : status;
+}
 
 static int wrong_answers(struct pinroute *pr, unsigned cluster, const struct kind *k)
 {
         int wrong = 0;
         for (int i = 0; i < ROUNDS; i++) {
                 struct pinroute_decision d;
-                int status = pinroute_route_read(pr, cluster, k->key, k->key ? strlen(k->key) : 0, &d);
+                int status = k->by_token
+                                 ? by_token(pr, cluster, k->key, &d)
+                                 : pinroute_route_read(pr, cluster, k->key, k->key ? strlen(k->key) : 0, &d);
                 wrong += status != PINROUTE_OK || d.reason != k->reason;
         }
         return wrong;
@@ -89,7 +103,8 @@ int main(void)
         l.header.stale_after_ms = 30000; /* a slow machine must not make the heartbeat of this test stale */
         l.cluster[0].node[1].caught_up = 7;
         live_pin(&l, "writer", 6, 8, 60000, 0);
-        live_pin(&l, "reader", 6, 7, 60000, 0);
+        live_pin_stamped(&l, "reader", 6, 7, 60000, 0, pnr_stamp(LIVE_ISSUER, 1));
+        live_keys(&l, 1, 2);
         for (size_t i = 0; i < KINDS; i++)
                 for (int fork_first = 0; fork_first < 2; fork_first++)
                         *(holds(&l, i, -fork_first) ? &passed : &failed) += 1;

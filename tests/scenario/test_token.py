@@ -154,6 +154,7 @@ class Travel(harness.Scenario):
         self.assertEqual(self.bring(worker, token).reason, "PINNED")
         self.assertLess(worker.accept(token).us, bound(TIMEOUT_MS * 1000 / 10))
         eventually(lambda: self.bring(worker, token).reason == "STORE_STALE", within=10)
+        worker.timeout(20)
         _, owed = self.write(worker, "refugee", recorded="E_UNREACHABLE")
         self.assertNotEqual(owed, token)
         self.assertEqual(self.bring(self.at_here, owed).reason, "PINNED", "a write that no daemon knows of")
