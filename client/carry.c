@@ -8,20 +8,21 @@
 
 static_assert(PINROUTE_TOKEN_SIZE > PNR_TOKEN_CHARS, "public: for life");
 
-/* A stamp of our own, which no daemon's pin covers.  Never 0. */
-static uint64_t fresh_stamp(int64_t wall_us)
+/* A stamp of our own, which no daemon's pin covers.  Never 0, and never twice: a tick of the coarse clock is
+ * long enough for a token to arrive elsewhere and for the next write. */
+static uint64_t fresh_stamp(void)
 {
-        uint64_t stamp = pnr_stamp(0, (uint64_t)wall_us);
+        uint64_t stamp = pnr_stamp(0, (uint64_t)clock_wall_us());
         return stamp ? stamp : 1;
 }
 
 /* The pin's own stamp will do where this host's daemon gave it: that pin has all that was recorded here
  * before. A pin that took a token's stamp may hold a write of ours that the token's issuer never heard of. */
-static uint64_t stamp_for(const struct known *k, int64_t wall_us)
+static uint64_t stamp_for(const struct known *k)
 {
         bool owes = k->now.ms < k->owed.until_ms, pinned = k->now.ms < k->pin.until_ms;
         bool ours = k->keys.issuer != 0 && k->stamp >> PNR_STAMP_COUNT_BITS == k->keys.issuer;
-        return k->is_fresh && !owes && pinned && ours ? k->stamp : fresh_stamp(wall_us);
+        return k->is_fresh && !owes && pinned && ours ? k->stamp : fresh_stamp();
 }
 
 /* What the write's pin lasts still; where that is not known for sure, as long as a new one would. */
@@ -46,12 +47,11 @@ int pinroute_token_issue(struct pinroute *pr, unsigned cluster, const void *key,
         int status = known_get(pr, cluster, &k, &known);
         if (status != PINROUTE_OK || !known.has_keys)
                 return status != PINROUTE_OK ? status : PINROUTE_E_STORE;
-        int64_t wall_us = clock_wall_us();
-        uint64_t stamp = stamp_for(&known, wall_us);
+        uint64_t stamp = stamp_for(&known);
         struct pnr_token t = {.cluster = known.token_cluster,
                               .key = k,
                               .stamp = stamp,
-                              .issued_ms = wall_us / 1000,
+                              .issued_ms = clock_wall_coarse_ms(),
                               .left_ms = left_for(&known, stamp == known.stamp)};
         pnr_token_sign(&t, &known.keys, buf);
         return PINROUTE_OK;
@@ -73,7 +73,7 @@ static int check(const struct known *k, const char *text, struct pnr_token *t, u
         if (!pnr_token_read(text, strnlen(text, PNR_TOKEN_CHARS + 1), &k->keys, t))
                 return PINROUTE_E_TOKEN_FORGED;
         return status_of(
-            pnr_token_judge(t, k->token_cluster, clock_wall_us() / 1000, k->max_pin_ms, left_ms));
+            pnr_token_judge(t, k->token_cluster, clock_wall_coarse_ms(), k->max_pin_ms, left_ms));
 }
 
 /* What this host's pin of the token's key asks for, which is made if it has not heard of the write; the

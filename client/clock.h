@@ -32,6 +32,13 @@ static inline int64_t clock_wall_us(void)
         return t.tv_sec * 1000000ll + t.tv_nsec / 1000;
 }
 
+static inline int64_t clock_wall_coarse_ms(void)
+{
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME_COARSE, &t);
+        return t.tv_sec * 1000ll + t.tv_nsec / CLOCK_NS_PER_MS;
+}
+
 static inline struct timespec clock_span(int64_t ns)
 {
         return (struct timespec){.tv_sec = ns / 1000000000ll, .tv_nsec = ns % 1000000000ll};
