@@ -153,6 +153,19 @@ Test(ask, a_daemon_that_comes_back_within_the_deadline_is_reached)
         pthread_join(t, NULL);
 }
 
+Test(ask, a_daemon_that_is_not_there_is_waited_for_once)
+{
+        fake_kill(&fake);
+        expect_failure(30);
+        int64_t before_ns = clock_ns();
+        for (int i = 0; i < 10; i++)
+                cr_assert_eq(record(1000), PINROUTE_E_UNREACHABLE);
+        cr_expect(clock_ns() - before_ns < 500 * MS, "at once");
+        fake_start(&fake, dir);
+        cr_expect_eq(record(2000), PINROUTE_OK, "it is found as soon as it is there");
+        cr_expect_eq(fresh->failures, 0);
+}
+
 Test(ask, after_three_failures_the_breaker_asks_no_more_until_the_pulse_moves_or_a_second_is_over)
 {
         fake.orders->kind = FAKE_NEVER;
