@@ -186,15 +186,17 @@ class ServedRequest:
         for part in self._parts:
             if part.wrote and not in_transaction(part.connection()):
                 self._record(part)
-        return tokens.join(self._token_of(part) for part in self._meant)
+        return tokens.join(self._token_of(part, part.wrote or self._is_pinned(part)) for part in self._meant)
 
-    def _token_of(self, part):
-        router, key = self._site.router, self._identity.key
-        if key is not None and (part.wrote or router.route_read(part.cluster, key).pin_left_ms):
-            issued = router.token_issue(part.cluster, key)
-            if issued:
-                return issued
-        return tokens.join(part.carried)
+    def _is_pinned(self, part):
+        """Has the client written here in an earlier request?"""
+        key = self._identity.key
+        return key is not None and self._site.router.route_read(part.cluster, key).pin_left_ms > 0
+
+    def _token_of(self, part, anew):
+        """A new token, if there is something to tell and a key to sign with, else those that the client brought."""
+        issued = anew and self._site.router.token_issue(part.cluster, self._identity.key)
+        return issued or tokens.join(part.carried)
 
     def may_wait(self, response=None):
         """May finish() have to ask the daemon?"""
@@ -207,7 +209,7 @@ class ServedRequest:
                 part.wrote = True
         if not self._record_all(response):
             return None
-        said = tokens.join(self._token_of(part) for part in self._parts)
+        said = tokens.join(self._token_of(part, part.wrote) for part in self._parts)
         for part in self._parts:
             part.wrote = False  # what streams from here on is recorded when that has ended
         return said
