@@ -149,20 +149,26 @@ static void set_node(struct pinroute_decision *d, const struct pnr_cluster *c, u
         d->node[sizeof d->node - 1] = '\0';
 }
 
-/* The choice as an answer.  *turn: the turn that this read already took, 0: none. */
-static int answer(struct pinroute *pr, unsigned cluster, const struct facts *f, uint64_t epoch,
-                  uint64_t *turn, struct pinroute_decision *d)
+/* The node of the pool to read from: where the scope has read before, else the next one in turn. */
+static int node_from(struct visit *v, uint32_t pool)
 {
-        const struct pnr_cluster *c = f->cluster;
-        struct choice choice = choose(f);
-        int node = -1;
-        if (choice.pool) {
-                *turn = *turn ? *turn : next_turn(pr, cluster) + 1;
-                node = choose_next(c, choice.pool, *turn - 1);
-                if (node < 0)
-                        choice.reason = PINROUTE_NO_REPLICA;
-        }
-        handle_unknown(pr, d);
+        const struct pnr_cluster *c = v->facts.cluster;
+        int node = v->stay ? view_node(c, v->stay) : -1;
+        if (node >= 0 && pool >> node & 1)
+                return node;
+        v->turn = v->turn ? v->turn : next_turn(v->pr, v->cluster) + 1;
+        return choose_next(c, pool, v->turn - 1);
+}
+
+static int use_decision(struct visit *v)
+{
+        const struct pnr_cluster *c = v->facts.cluster;
+        struct pinroute_decision *d = v->ret;
+        struct choice choice = choose(&v->facts);
+        int node = choice.pool ? node_from(v, choice.pool) : -1;
+        if (choice.pool && node < 0)
+                choice.reason = PINROUTE_NO_REPLICA;
+        handle_unknown(v->pr, d);
         unsigned primary = *(const volatile uint16_t *)&c->primary;
         if (node >= 0)
                 set_node(d, c, (unsigned)node);
@@ -171,7 +177,7 @@ static int answer(struct pinroute *pr, unsigned cluster, const struct facts *f, 
         d->role = node >= 0 ? PINROUTE_REPLICA : PINROUTE_PRIMARY;
         d->reason = (uint16_t)choice.reason;
         d->pin_left_ms = choice.pin_left_ms;
-        d->epoch = epoch;
+        d->epoch = v->at.epoch;
         if (choice.reason == PINROUTE_STORE_UNAVAILABLE)
                 return PINROUTE_E_STORE;
         bool is_error = choice.reason == PINROUTE_NO_REPLICA && c->flags & PNR_CLUSTER_NO_REPLICA_ERROR;
@@ -221,19 +227,19 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
         return NO_STORE;
 }
 
-static int use_decision(struct visit *v)
+static int decide(struct visit *v, int (*use)(struct visit *v))
 {
-        return answer(v->pr, v->cluster, &v->facts, v->at.epoch, &v->turn, v->ret);
+        int status = handle_visit(v, use);
+        if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
+                handle_unknown(v->pr, v->ret);
+        return status == NO_STORE ? PINROUTE_E_STORE : status;
 }
 
 int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
                 struct pinroute_decision *ret)
 {
         struct visit v = {.pr = pr, .cluster = cluster, .key = key, .forced = forced, .ret = ret};
-        int status = handle_visit(&v, use_decision);
-        if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
-                handle_unknown(pr, ret);
-        return status == NO_STORE ? PINROUTE_E_STORE : status;
+        return decide(&v, use_decision);
 }
 
 /* Where there is a live need, even a read without a key is one that the floor and a stale store concern. */
@@ -247,14 +253,11 @@ static int use_needing(struct visit *v)
         return use_decision(v);
 }
 
-int handle_read_needing(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
-                        const struct need *need, struct pinroute_decision *ret)
+int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
+                      const struct need *need, const char *stay, struct pinroute_decision *ret)
 {
-        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .need = need, .ret = ret};
-        int status = handle_visit(&v, use_needing);
-        if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
-                handle_unknown(pr, ret);
-        return status == NO_STORE ? PINROUTE_E_STORE : status;
+        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .need = need, .stay = stay, .ret = ret};
+        return decide(&v, need ? use_needing : use_decision);
 }
 
 static struct view_pulse pulse_of(const struct pinroute *pr)

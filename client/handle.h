@@ -21,9 +21,12 @@ bool handle_key_fits(const void *key, size_t len);
 int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
                 struct pinroute_decision *ret);
 
-/* The same for a scope that needs this, too, by our own clock; expired, it is as if there were none. */
-int handle_read_needing(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
-                        const struct need *need, struct pinroute_decision *ret);
+/* The same for a scope that knows more; NULL: it does not.
+ *   need  needed, too, by our own clock; expired, it is as if there were none
+ *   stay  the node that it read from before, PNR_NAME_SIZE bytes: taken again, without a turn, if that one
+ * will do */
+int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
+                      const struct need *need, const char *stay, struct pinroute_decision *ret);
 
 /* pinroute_record_write() of a hashed key. */
 int handle_record(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned seconds);
@@ -42,8 +45,9 @@ struct visit {
         struct facts facts;
         struct view *view;
         struct view_at at;
-        uint64_t turn; /* see answer() */
+        uint64_t turn; /* that this read already took, + 1; 0: none */
         const struct need *need;
+        const char *stay;
         void *ret;
 };
 

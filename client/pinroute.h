@@ -190,8 +190,9 @@ int pinroute_scope_rekey(struct pinroute_scope *s, const void *key, size_t len);
 int pinroute_scope_end(struct pinroute_scope *s);
 
 /* Where does this request's next read go?  The first read decides, later ones repeat it (one request sees one
- * database) until the scope writes or forces, or the decision is older than the store's stale_after.
- * Returns as route_read; costs less when it repeats. */
+ * database) until the scope writes or forces, its key or tokens change, or the decision is older than the
+ * store's stale_after; a new decision names the replica of the last one, if that one will do. Returns as
+ * route_read; costs less when it repeats. */
 int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret);
 
 /* This request has written, or is about to: reads go to the primary from here on (FORCED). */

@@ -88,10 +88,13 @@ static int decide(const struct pinroute_scope *s, struct pinroute_decision *ret)
 {
         struct pnr_key key = key_of(s);
         const struct pnr_key *k = s->flags & KEYED ? &key : NULL;
-        if (!(s->flags & NEEDS))
+        bool has_read = s->decision.role == PINROUTE_REPLICA, needs = s->flags & NEEDS;
+        if (!has_read && !needs)
                 return handle_read(s->pr, s->cluster, k, false, ret);
         struct need need = need_of(s);
-        return handle_read_needing(s->pr, s->cluster, k, &need, ret);
+        char node[PNR_NAME_SIZE]; /* ret may be the scope's own decision */
+        memcpy(node, s->decision.node, sizeof node);
+        return handle_read_again(s->pr, s->cluster, k, needs ? &need : NULL, has_read ? node : NULL, ret);
 }
 
 int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)

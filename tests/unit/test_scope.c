@@ -219,6 +219,23 @@ Test(scope, a_new_key_is_read_and_recorded_by)
         cr_expect_eq(memcmp(fake.orders->last.key, you.w, sizeof you.w), 0);
 }
 
+Test(scope, a_new_decision_stays_on_the_replica_of_the_last_one_if_that_will_do)
+{
+        struct pinroute_decision first = expect_read(PINROUTE_OK, PINROUTE_BALANCED), other;
+        for (int i = 0; i < 10; i++) {
+                cr_expect_eq(rekey(i % 2 ? "me" : "you"), PINROUTE_OK);
+                cr_expect_str_eq(expect_read(PINROUTE_OK, PINROUTE_BALANCED).node, first.node);
+        }
+        pinroute_route_read(pr, cluster, NULL, 0, &other);
+        cr_expect_str_neq(other.node, first.node, "it took no turn");
+        unsigned node = strcmp(live.cluster[0].node[1].name, first.node) == 0 ? 1 : 2;
+        live.cluster[0].scheduled &= ~(1u << node);
+        live_beat(&live, 0);
+        cr_expect_eq(rekey("third"), PINROUTE_OK);
+        cr_expect_str_eq(expect_read(PINROUTE_OK, PINROUTE_BALANCED).node, other.node,
+                         "it left the schedule");
+}
+
 Test(scope, what_the_old_key_needed_is_needed_still_under_the_new_one_and_under_none)
 {
         live_pin(&live, "me", 2, 8, 60000, 0);
