@@ -451,7 +451,8 @@ class Writers(Case):
                                MULTIDB_PINNING_COOKIE_SECURE=True, MULTIDB_PINNING_COOKIE_SAMESITE="Strict"):
             client, key = self.client_of_session()
             made = client.post("/where").cookies[COOKIE]
-            self.assertEqual((made["max-age"], made["httponly"], made["secure"], made["samesite"]), (3, True, True, "Strict"))
+            attributes = [made[name] for name in ("max-age", "httponly", "secure", "samesite")]
+            self.assertEqual(attributes, [3, True, True, "Strict"])
             self.assertLessEqual(pin_left_ms(key), 3100)
 
     def test_a_client_without_cookies_may_carry_the_token_in_a_header(self):
@@ -719,7 +720,8 @@ class Jobs(Case):
         for brought in ({"key": self.key}, payload, {"key": "u:other", **payload}):
             with request_scope(**brought):
                 self.assertTrue(Note.objects.filter(pk=note.pk).exists(), brought)
-        for brought in ({}, {"key": "u:other"}, {"token": "garbage"}, {"token": b"bytes"}, {"token": payload["token"][:-2]}):
+        for brought in ({}, {"key": "u:other"}, {"token": "garbage"}, {"token": b"bytes"},
+                        {"token": payload["token"][:-2]}):
             with request_scope(**brought):
                 self.assertFalse(Note.objects.filter(pk=note.pk).exists(), brought)
 
@@ -752,7 +754,8 @@ class Clusters(Case):
             with scope():
                 self.assertIn(read(Note), REPLICAS)
                 self.assertEqual(read(Figure), "reports-1")
-                self.assertEqual([ReplicaRouter().db_for_write(m) for m in (Note, Figure, None)], ["default", "reports", "default"])
+                written = [ReplicaRouter().db_for_write(model) for model in (Note, Figure, None)]
+                self.assertEqual(written, ["default", "reports", "default"])
 
     def test_a_write_to_one_is_no_write_to_the_other(self):
         with request_scope(key=self.key):
@@ -793,8 +796,8 @@ class Clusters(Case):
         for alias, app, model, said in (
                 ("default", "small_site", "note", True), ("reports", "small_site", "note", False),
                 ("reports", "reports", "figure", True), ("default", "reports", "figure", False),
-                ("reports", "stats", "model", True), ("default", "stats", "model", False), ("default", "stats", "more", True),
-                ("reports", "stats", None, True), ("reports", "other", None, False),
+                ("reports", "stats", "model", True), ("default", "stats", "model", False),
+                ("default", "stats", "more", True), ("reports", "stats", None, True), ("reports", "other", None, False),
                 ("shadow-1", "small_site", "note", False), ("reports-1", "reports", "figure", False)):
             self.assertIs(allow(alias, app, model), said, (alias, app, model))
         with override_settings(PINROUTE_CLUSTERS={"main": TWO_CLUSTERS["main"]}):
@@ -847,8 +850,8 @@ class Settings(Case):
                     start()
 
     def test_the_directory_may_not_be_too_long_for_a_socket(self):
-        with override_settings(PINROUTE_DIR="/" + "x" * 200), self.assertRaisesMessage(ImproperlyConfigured, "PINROUTE_DIR"):
-            get_replica()
+        with override_settings(PINROUTE_DIR="/" + "x" * 200):
+            self.assertRaisesMessage(ImproperlyConfigured, "PINROUTE_DIR", get_replica)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ def configure(databases, package="pinroute.django", **more):
     settings.configure(
         DATABASES=databases, DATABASE_ROUTERS=[f"{package}.PinningReplicaRouter"], SECRET_KEY="s", ALLOWED_HOSTS=["*"],
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions", "small_site"],
-        MIDDLEWARE=[f"{package}.middleware.PinningRouterMiddleware", *MIDDLEWARE], USE_TZ=True, ROOT_URLCONF="small_site.urls",
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField", PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        MIDDLEWARE=[f"{package}.middleware.PinningRouterMiddleware", *MIDDLEWARE], USE_TZ=True,
+        ROOT_URLCONF="small_site.urls", DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         LOGGING_CONFIG=None, **more)
     django.setup()
 

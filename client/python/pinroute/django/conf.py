@@ -87,8 +87,8 @@ class Conf:
         for name in _names_set():
             if name not in NAMES:
                 close = difflib.get_close_matches(name, NAMES, 1)
-                raise ImproperlyConfigured(f"{name} is no setting of pinroute: "
-                                           + (f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}."))
+                mend = f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}."
+                raise ImproperlyConfigured(f"{name} is no setting of pinroute: {mend}")
 
     @staticmethod
     def _replicas():
@@ -202,8 +202,8 @@ def _refuse_shared(groups):
     for group in groups:
         for alias in {group.primary, *group.replicas}:
             if alias in owner:
-                raise ImproperlyConfigured(f"PINROUTE_CLUSTERS: {alias!r} is in {owner[alias]!r} and in {group.name!r}: "
-                                           "an alias belongs to one cluster.")
+                raise ImproperlyConfigured(f"PINROUTE_CLUSTERS: {alias!r} is in {owner[alias]!r} and in "
+                                           f"{group.name!r}: an alias belongs to one cluster.")
             owner[alias] = group.name
 
 

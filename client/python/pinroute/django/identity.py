@@ -27,7 +27,8 @@ def default_key(request):
 
 
 def _user_key(request):
-    for user in (request.__dict__.get("user"), request.__dict__.get("_cached_user"), request.__dict__.get("_acached_user")):
+    for name in ("user", "_cached_user", "_acached_user"):
+        user = request.__dict__.get(name)
         if isinstance(user, LazyObject):
             user = user._wrapped
         if user is not None and user is not empty and getattr(user, "is_authenticated", False):
@@ -106,13 +107,15 @@ class Identity:
         return self._add(key)
 
     def signs(self):
-        """What shows that look() may find more: the request's attributes and how many they are, its user, and that one's
-        own attributes, where `_wrapped` is filled when somebody looks at it.  As many as -1: look at once."""
+        """What shows that look() may find more: the request's attributes and how many they are, its user, and that
+        one's own attributes, where `_wrapped` is filled when somebody looks at it.  As many as -1: look at once."""
         if self._http is None:
             return {}, 0, None, _NOT_LAZY
         about = self._http.__dict__
         user = about.get("user")
-        lazy = object.__getattribute__(user, "__dict__") if isinstance(user, LazyObject) and user._wrapped is empty else _NOT_LAZY
+        lazy = _NOT_LAZY
+        if isinstance(user, LazyObject) and user._wrapped is empty:
+            lazy = object.__getattribute__(user, "__dict__")
         return about, len(about) if self._function is None else -1, user, lazy
 
     def _ask(self):

@@ -185,6 +185,6 @@ def request_scope(key=None, token=None, cluster=None):
 def token():
     """The current request's token, a short text for a job's payload, or None when there is nothing to carry.
 
-    Call it after COMMIT, as in `transaction.on_commit(lambda: task.delay(token=token()))`: it tells of what is committed."""
+    It tells of what is committed: call it then, as in `transaction.on_commit(lambda: task.delay(token=token()))`."""
     request = state.live()
     return None if request is None else request.token()

@@ -124,7 +124,7 @@ class ServedRequest:
             self._record_at_commit(part, wrapper)
 
     def _record_at_commit(self, part, wrapper):
-        """Once per transaction.  A savepoint that is rolled back takes its hook along: the next write sets a new one."""
+        """Once per transaction.  A savepoint that is rolled back takes its hook along: the next write sets another."""
         recorder = part.recorder
         if recorder is None:
             def recorder():

@@ -85,6 +85,10 @@ class SeedRequest:
         self.pinned = False
 
 
+def _warn(text, category):
+    warnings.warn(text, category, stacklevel=4)
+
+
 class SeedSite:
     """This process's routing, from REPLICA_DATABASES alone."""
 
@@ -104,14 +108,14 @@ class SeedSite:
     def _warn(self):
         global _told
         if self.conf.old_name:
-            warnings.warn("SLAVE_DATABASES is deprecated: name the setting REPLICA_DATABASES.", DeprecationWarning, stacklevel=2)
+            _warn("SLAVE_DATABASES is deprecated: name the setting REPLICA_DATABASES.", DeprecationWarning)
         how = "Set PINROUTE_DIR, or start pinrouted, to share health, turns and pins among workers"
         if not self.conf.replicas:
-            warnings.warn("No replica databases: REPLICA_DATABASES is missing or empty, and pinroute is not used, so all "
-                          f"reads go to {DEFAULT_DB_ALIAS!r}. List the replicas' aliases there. {how}.", UserWarning, stacklevel=2)
+            _warn("No replica databases: REPLICA_DATABASES is missing or empty, and pinroute is not used, so all reads "
+                  f"go to {DEFAULT_DB_ALIAS!r}. List the replicas' aliases there. {how}.", UserWarning)
         elif not _told:
-            warnings.warn("pinroute is not used: there is no PINROUTE_* setting and no store in /run/pinroute, so reads "
-                          f"rotate through REPLICA_DATABASES. {how}.", UserWarning, stacklevel=2)
+            _warn("pinroute is not used: there is no PINROUTE_* setting and no store in /run/pinroute, so reads rotate "
+                  f"through REPLICA_DATABASES. {how}.", UserWarning)
         _told = True
 
     def get_replica(self):

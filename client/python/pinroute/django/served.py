@@ -50,7 +50,7 @@ class ServedSite:
         return self._node(self.groups.of_model(model))
 
     def write(self, model):
-        """A write outside of any request: who wrote is not known, so this context reads from the primary for a while."""
+        """A write outside of any request: nobody knows whose, so this context reads from the primary for a while."""
         state.pin_context(pinning_seconds())
         return self.groups.of_model(model).primary
 

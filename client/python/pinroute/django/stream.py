@@ -3,8 +3,8 @@ from . import state
 
 
 def keep_in_request(response, request):
-    """Has the rest of a streaming response routed as its request; True if it streams.  Files are left alone: they ask no
-    database, and the server may have a faster way to send them."""
+    """Has the rest of a streaming response routed as its request; True if it streams.
+    Files are left alone: they ask no database, and the server may have a faster way to send them."""
     if not getattr(response, "streaming", False) or getattr(response, "file_to_stream", None) is not None:
         return False
     steps = _async_steps if getattr(response, "is_async", False) else _steps
