@@ -114,7 +114,7 @@ enum pnr_token_verdict pnr_token_judge(const struct pnr_token *t, uint64_t clust
                 return PNR_TOKEN_FOREIGN;
         int64_t ahead_ms = sum(wall_ms, PNR_TOKEN_AHEAD_MS + PNR_TOKEN_SLACK_MS);
         int64_t deadline_ms = sum(t->issued_ms, t->left_ms);
-        if (t->issued_ms > ahead_ms || deadline_ms > ahead_ms)
+        if (deadline_ms > ahead_ms)
                 return PNR_TOKEN_FORGED;
         int64_t end_ms = sum(deadline_ms, PNR_TOKEN_SLACK_MS);
         uint32_t most_ms = t->left_ms < max_pin_ms ? t->left_ms : max_pin_ms;

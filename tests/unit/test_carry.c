@@ -353,6 +353,11 @@ Test(carry, until_the_daemons_clock_is_known_its_pins_are_not_believed)
         struct pnr_token t = token_for("me", FAR(6), 15000);
         cr_expect_eq(pinroute_token_accept(late, number, text_of(&t), &scope), PINROUTE_OK);
         expect_read(PINROUTE_STORE_STALE);
+        char text[PINROUTE_TOKEN_SIZE];
+        live_pin_stamped(&live, "own", 3, 3, 1000, 0, OWN(6));
+        cr_expect_eq(pinroute_token_issue(late, number, "own", 3, text, sizeof text), PINROUTE_OK);
+        cr_assert(pnr_token_read(text, strlen(text), &keys, &t));
+        cr_expect(t.stamp >> PNR_STAMP_COUNT_BITS == 0 && t.left_ms == 15000);
         pinroute_close(&late);
 }
 
@@ -519,11 +524,15 @@ Test(carry, where_nothing_can_be_checked_the_scope_reads_from_the_primary)
 Test(carry, wrong_arguments_change_nothing)
 {
         unsigned other;
-        cr_expect_eq(pinroute_cluster(pr, "other", &other), PINROUTE_OK);
+        struct pinroute *another;
+        cr_assert_eq(pinroute_open(&another, live.dir), PINROUTE_OK);
+        cr_assert(pinroute_cluster(another, "main", &other) == PINROUTE_OK && other == cluster);
         struct pnr_token t = token_for("me", FAR(6), 15000);
         const char *text = text_of(&t);
         struct pinroute_scope before = scope, bad;
         cr_expect_eq(pinroute_token_accept(NULL, cluster, text, &scope), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_token_accept(another, cluster, text, &scope), PINROUTE_E_INVALID);
+        cr_assert_eq(pinroute_cluster(pr, "other", &other), PINROUTE_OK);
         cr_expect_eq(pinroute_token_accept(pr, other, text, &scope), PINROUTE_E_INVALID);
         cr_expect_eq(pinroute_token_accept(pr, 9, text, &scope), PINROUTE_E_INVALID);
         cr_expect_eq(pinroute_token_accept(pr, cluster, NULL, &scope), PINROUTE_E_INVALID);
@@ -532,6 +541,7 @@ Test(carry, wrong_arguments_change_nothing)
         pinroute_scope_begin(&bad, pr, cluster, "", 0);
         cr_expect_eq(pinroute_token_accept(pr, cluster, text, &bad), PINROUTE_E_INVALID);
         cr_expect_eq(fake.orders->tokens, 0);
+        pinroute_close(&another);
 }
 
 Test(carry, a_child_issues_and_accepts_over_a_handle_that_it_inherited)

@@ -36,7 +36,9 @@ static bool reads(const char *text, size_t len, const struct pnr_token_keys *key
         struct pnr_token t;
         static const struct pnr_token zeros;
         memset(&t, 0xff, sizeof t);
+        errno = E2BIG;
         bool good = pnr_token_read(text, len, keys, &t);
+        cr_expect_eq(errno, E2BIG);
         cr_expect(same(&t, good ? &sample : &zeros));
         return good;
 }
@@ -102,19 +104,17 @@ Test(token, no_byte_stands_for_a_character_that_it_is_not)
         }
 }
 
-Test(token, only_86_characters_are_a_token_and_errno_stays)
+Test(token, only_86_characters_are_a_token)
 {
         struct pnr_token_keys keys = keys_from(0, 1);
         char text[4096];
         memset(text, 'A', sizeof text);
         memcpy(text, golden, PNR_TOKEN_CHARS);
-        errno = E2BIG;
         for (size_t len = 0; len <= sizeof text; len++)
                 cr_expect_eq(reads(text, len, &keys), len == PNR_TOKEN_CHARS, "%zu", len);
         memcpy(text + PNR_TOKEN_CHARS, "==", 2);
         cr_expect_not(reads(text, PNR_TOKEN_CHARS + 2, &keys), "padded");
         cr_expect_not(reads(NULL, 0, &keys));
-        cr_expect_eq(errno, E2BIG);
 }
 
 Test(token, the_first_key_signs_and_all_are_accepted)
