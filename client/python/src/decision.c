@@ -6,7 +6,8 @@
 #include <structmember.h>
 
 struct decision {
-        PyObject_HEAD PyObject *node;
+        PyObject ob_base;
+        PyObject *node;
         unsigned short role, reason;
         unsigned pin_left_ms;
         unsigned long long epoch;

@@ -52,9 +52,10 @@ static struct pinroute *open_handle(PyObject *dir, PyObject *timeout_ms)
         if (dir != Py_None && !PyUnicode_FSConverter(dir, &path))
                 return NULL;
         const char *name = path ? PyBytes_AsString(path) : NULL;
-        int status;
-        Py_BEGIN_ALLOW_THREADS status = pinroute_open(&pr, name);
-        Py_END_ALLOW_THREADS Py_XDECREF(path);
+        PyThreadState *ours = PyEval_SaveThread();
+        int status = pinroute_open(&pr, name);
+        PyEval_RestoreThread(ours);
+        Py_XDECREF(path);
         if (status == PINROUTE_E_INVALID)
                 PyErr_Format(PyExc_ValueError, "dir: too short or too long for a socket's address: %R", dir);
         else if (status != PINROUTE_OK)
@@ -209,8 +210,10 @@ static PyObject *tell(struct router *self, teller *call, unsigned number, const 
         int status = PINROUTE_E_UNREACHABLE;
         struct pinroute *pr = router_enter(self);
         if (pr) {
-                Py_BEGIN_ALLOW_THREADS status = call(pr, number, key->bytes, key->len, time);
-                Py_END_ALLOW_THREADS router_leave(self);
+                PyThreadState *ours = PyEval_SaveThread();
+                status = call(pr, number, key->bytes, key->len, time);
+                PyEval_RestoreThread(ours);
+                router_leave(self);
         }
         return is_refused(self, status) ? NULL : PyLong_FromLong(status);
 }

@@ -1,16 +1,16 @@
 /* router.h -- pinroute.Router: a handle of libpinroute.
- * router.c closes it; others may use it between router_enter() and router_leave(), or while they have the
- * GIL. */
+ * router.c closes it; others use it with the GIL, or between router_enter() and router_leave(). */
 #ifndef PINROUTE_PYTHON_ROUTER_H
 #define PINROUTE_PYTHON_ROUTER_H
 
 #include "names.h"
 
 struct router {
-        PyObject_HEAD struct pinroute *pr; /* NULL: closed */
-        struct pinroute *left;             /* closed with calls inside: the last of them frees it */
-        unsigned inside;                   /* calls that gave up the GIL */
-        PyTypeObject *scope, *decision;    /* of what it makes; the module may be gone before us */
+        PyObject ob_base;
+        struct pinroute *pr;            /* NULL: closed */
+        struct pinroute *left;          /* closed with calls inside: the last of them frees it */
+        unsigned inside;                /* calls that gave up the GIL */
+        PyTypeObject *scope, *decision; /* of what it makes; the module may be gone before us */
         struct names names;
 };
 

@@ -9,7 +9,8 @@
 #include "decision.h"
 
 struct scope {
-        PyObject_HEAD struct router *router;
+        PyObject ob_base;
+        struct router *router;
         bool wrote;                 /* so that end() has something to wait for */
         pid_t busy;                 /* a thread of this process is inside without the GIL; 0: none */
         struct pinroute_scope used; /* while the router is open */
@@ -51,8 +52,9 @@ static void dealloc(PyObject *o)
 static void settle(struct scope *self)
 {
         while (self->busy == getpid()) {
-                Py_BEGIN_ALLOW_THREADS nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
-                Py_END_ALLOW_THREADS
+                PyThreadState *ours = PyEval_SaveThread();
+                nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+                PyEval_RestoreThread(ours);
         }
         if (self->busy) {
                 self->busy = 0;
@@ -129,11 +131,12 @@ static PyObject *rekey(PyObject *o, PyObject *arg)
 static int without_gil(struct scope *self, int (*call)(struct pinroute_scope *, const char *),
                        const char *arg)
 {
-        int status;
         router_enter(self->router);
         self->busy = getpid();
-        Py_BEGIN_ALLOW_THREADS status = call(&self->used, arg);
-        Py_END_ALLOW_THREADS self->busy = 0;
+        PyThreadState *ours = PyEval_SaveThread();
+        int status = call(&self->used, arg);
+        PyEval_RestoreThread(ours);
+        self->busy = 0;
         router_leave(self->router);
         return status;
 }
