@@ -17,6 +17,7 @@ LAG = {1: "150ms", 2: "300ms"}
 CHECKS = {"check_interval": "300ms", "check_timeout": "300ms", "fall": 2, "rise": 2}
 HEALTH_BOUND = 2 * (0.3 + 0.3) + 0.2
 STUB_TIMEOUT = 0.05
+BREAKER = 3  # timeouts in a row, and it asks no more
 ROUNDS = size(1000, 120)
 CLIENTS = [appserver.Browser, appserver.LoggedIn, appserver.TokenClient, appserver.UserClient]
 WAYS = ["sign", "sign-in-a-transaction", "sign-and-fail"]
@@ -157,8 +158,13 @@ class Stories:
 
     def test_a_pin_ends_when_the_replicas_have_caught_up(self):
         writer, = self.writers(self.site, appserver.UserClient)
+
+        def reads_replicas():
+            return all(writer.client.seen("nothing").alias in REPLICAS for _ in range(8))
+
+        eventually(reads_replicas, 20, "no worker owes the daemon a write from when it was away")
         writer.round()
-        eventually(lambda: all(writer.client.seen("nothing").alias in REPLICAS for _ in range(8)), 5, "replicas are read")
+        eventually(reads_replicas, 5, "replicas are read again")
 
     def looks_of_all(self, site, workers, each=4):
         """Looks until each of these workers has answered so often."""
@@ -228,7 +234,8 @@ class Stories:
         else:
             daemon.start()
 
-    def assert_unharmed_by(self, disturb, title):
+    def assert_unharmed_by(self, disturb, title, timeouts):
+        """Nothing stale, and no request takes longer than usual by more than so many timeouts of the stub."""
         writers = self.writers(self.site, appserver.Browser, appserver.LoggedIn, appserver.TokenClient,
                                appserver.UserTokenClient)
         self.addCleanup(self.revive)
@@ -237,14 +244,14 @@ class Stories:
         self.assert_all_fresh(title, writers, rounds)
         print(f"{self.kind}, {title}: slowest request before {usual * 1000:.0f} ms, after {slowest * 1000:.0f} ms",
               flush=True)
-        self.assertLessEqual(slowest, usual + bound(STUB_TIMEOUT))
+        self.assertLessEqual(slowest, usual + bound(timeouts * STUB_TIMEOUT))
 
-    def test_a_killed_daemon_costs_writers_nothing(self):
-        self.assert_unharmed_by(daemon.kill, "daemon killed")
+    def test_a_killed_daemon_costs_writers_one_timeout_and_no_write(self):
+        self.assert_unharmed_by(daemon.kill, "daemon killed", 1)
         self.assertEqual(self.look(self.site).status, 200)
 
-    def test_a_daemon_that_hangs_costs_writers_one_timeout(self):
-        self.assert_unharmed_by(daemon.pause, "daemon hangs")
+    def test_a_daemon_that_hangs_costs_writers_no_more_than_the_breaker_lets_pass(self):
+        self.assert_unharmed_by(daemon.pause, "daemon hangs", BREAKER)
 
     def test_a_user_without_a_token_reads_from_the_primary_once_the_dead_daemon_is_noticed(self):
         writer, = self.writers(self.site, appserver.UserClient)

@@ -35,3 +35,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the test
 SECRET_KEY = "known to all who read this"
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
+LOGGING = {  # Django's own would write an e-mail about each view that fails, to nobody
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "loggers": {"django": {"handlers": ["stderr"], "level": "ERROR"}},
+}
