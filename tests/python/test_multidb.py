@@ -437,10 +437,26 @@ class Requests(Case):
         PinningRouterMiddleware().process_response(request, HttpResponse())
         state.enter(kept)
         self.assert_read_from_replicas()
-        pin_this_thread()
-        self.assertEqual(read(), "default")
-        unpin_this_thread()
-        self.assert_read_from_replicas()
+        for pin in (pin_this_thread, pinroute.django.mark_written):
+            pin()
+            self.assertEqual(read(), "default")
+            unpin_this_thread()
+            self.assert_read_from_replicas()
+
+    def test_a_stream_does_not_pin_whoever_consumes_it(self):
+        request = self.begin("POST")
+        said = PinningRouterMiddleware().process_response(request, StreamingHttpResponse(steps()))
+        self.assertIn(read(), REPLICAS)
+        for piece in said.streaming_content:
+            self.assertEqual(piece, b"default")
+            self.assertIn(read(), REPLICAS)
+
+    def test_the_middleware_is_async_where_what_it_wraps_is(self):
+        async def later(request):
+            return HttpResponse()
+
+        self.assertTrue(asyncio.iscoroutinefunction(PinningRouterMiddleware(later)))
+        self.assertFalse(asyncio.iscoroutinefunction(PinningRouterMiddleware(answer)))
 
     def test_a_request_inside_of_a_request_ends_before_it(self):
         self.view(answer, "inner")
@@ -514,6 +530,7 @@ for _ in range(5):
     middleware.process_request(request)
     print(multidb.PinningReplicaRouter().db_for_read(None), multidb.ReplicaRouter().db_for_read(None))
     middleware.process_response(request, HttpResponse())
+    conf.forget()
 """
         done = ran_alone(script)
         self.assertEqual(done.stdout.splitlines(), ["default shadow-1"] * 5)

@@ -36,7 +36,6 @@ def pin_this_thread():
     The name is the seed's.  It is this thread, task or greenlet; in a request, all that belong to it."""
     request = state.live()
     if request is None:
-        state.enter(None)  # a request that is over has no say any more
         state.pin_context(pinning_seconds())
     else:
         request.pin()

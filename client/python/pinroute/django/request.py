@@ -101,8 +101,6 @@ class ServedRequest:
         if identity.look():
             for part in self._parts:
                 part.scope.rekey(identity.key)
-                if part.wrote:
-                    self._hold_keys(part)
         self._known = identity.settled
         self._notice()
         return identity.in_doubt and not self._known
@@ -137,10 +135,7 @@ class ServedRequest:
         """Holds under each key that is known by now, once."""
         if not self._known:
             self._look()
-        self._hold_keys(part)
-
-    def _hold_keys(self, part):
-        for key in self._identity.keys if self._site.hold_ms else ():
+        for key in self._identity.keys:
             if key not in part.held:
                 part.held.add(key)
                 self._site.router.hold(part.cluster, key, self._site.hold_ms)
