@@ -170,7 +170,8 @@ class Travel(harness.Scenario):
         self.assertLess(worker.accept(token).us, bound(0.3) * 1e6)
         self.assertEqual(worker.scope("read").role, "PRIMARY")
         eventually(lambda: worker.read("main", "nobody").reason == "STORE_STALE", within=10)
-        self.assertLess(min(worker.accept(token).us for _ in range(5)), 50_000, "nobody is asked")
+        worker.timeout(TIMEOUT_MS)
+        self.assertLess(max(worker.accept(token).us for _ in range(3)), TIMEOUT_MS * 1000 / 2, "nobody is asked")
 
     # -- keys --
 
