@@ -88,7 +88,9 @@ class Files(unittest.TestCase):
                if not lines(path)[0].startswith(f"/* {os.path.basename(path)} -- ")]
         for path in files("tests/**/*.py", "tests/**/*.sh", "client/python/**/*.py", "bench/*.py", "run.sh"):
             first = next(line for line in lines(path) if not line.startswith("#!"))
-            if not re.match(rf'("""|# ){re.escape(os.path.basename(path))}.* -- ', first):
+            package, name = path.split("/")[-2:] if "/" in path else ("", path)
+            names = f"{re.escape(name)}|{re.escape(package)}" if name == "__init__.py" else re.escape(name)
+            if not re.match(rf'("""|# )({names}).* -- ', first):
                 bad.append(path)
         self.assertEqual(bad, [])
 
