@@ -18,7 +18,7 @@ CHECKS = {"check_interval": "300ms", "check_timeout": "300ms", "fall": 2, "rise"
 HEALTH_BOUND = 2 * (0.3 + 0.3) + 0.2
 STUB_TIMEOUT = 0.05
 BREAKER = 3  # timeouts in a row, and it asks no more
-ROUNDS = size(1000, 120)
+ROUNDS = size(1000, 100)
 CLIENTS = [appserver.Browser, appserver.LoggedIn, appserver.TokenClient, appserver.UserClient]
 WAYS = ["sign", "sign-in-a-transaction", "sign-and-fail"]
 REPLICAS = {"shadow-1", "shadow-2"}
@@ -156,6 +156,15 @@ class Stories:
             for seen in client.seen_by_another(text, wrote.pid):
                 self.assertTrue(seen.visible, (kind, seen.alias))
 
+    def test_a_request_reads_from_one_replica_also_when_its_user_becomes_known_meanwhile(self):
+        writer, = self.writers(self.site, appserver.UserClient)
+
+        def one_each():
+            looks = [writer.client.seen("nothing") for _ in range(16)]
+            return {tuple(look.asked) for look in looks} == {(alias, alias) for alias in REPLICAS}
+
+        eventually(one_each, 20, "the user and their posts are read from one replica, and both replicas are read")
+
     def test_a_pin_ends_when_the_replicas_have_caught_up(self):
         writer, = self.writers(self.site, appserver.UserClient)
 
@@ -239,7 +248,7 @@ class Stories:
         writers = self.writers(self.site, appserver.Browser, appserver.LoggedIn, appserver.TokenClient,
                                appserver.UserTokenClient)
         self.addCleanup(self.revive)
-        rounds = size(600, 40)
+        rounds = size(600, 30)
         usual, slowest = self.play_while(writers, disturb, rounds)
         self.assert_all_fresh(title, writers, rounds)
         print(f"{self.kind}, {title}: slowest request before {usual * 1000:.0f} ms, after {slowest * 1000:.0f} ms",
