@@ -16,22 +16,38 @@ static uint64_t fresh_stamp(void)
         return stamp ? stamp : 1;
 }
 
+/* Where the table was full the floor took the write, while the key's pin kept the stamp of the one before. */
+static bool is_floored(const struct known *k)
+{
+        return k->now.ms < k->floor.until_ms && k->floor.generation >= k->pin.generation;
+}
+
+/* May a write of the key be missing from its pin?  A hold stands for a COMMIT that is not recorded yet. */
+static bool may_lack_a_write(const struct known *k)
+{
+        return k->now.ms < k->owed.until_ms || k->now.ms < k->pin.hold_ms || is_floored(k);
+}
+
 /* The pin's own stamp will do where this host's daemon gave it: that pin has all that was recorded here
  * before. A pin that took a token's stamp may hold a write of ours that the token's issuer never heard of. */
 static uint64_t stamp_for(const struct known *k)
 {
-        bool owes = k->now.ms < k->owed.until_ms, pinned = k->now.ms < k->pin.until_ms;
+        bool pinned = k->now.ms < k->pin.until_ms;
         bool ours = k->keys.issuer != 0 && k->stamp >> PNR_STAMP_COUNT_BITS == k->keys.issuer;
-        return k->is_fresh && !owes && pinned && ours ? k->stamp : fresh_stamp();
+        return k->is_fresh && pinned && ours && !may_lack_a_write(k) ? k->stamp : fresh_stamp();
 }
+
+static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* What the write's pin lasts still; where that is not known for sure, as long as a new one would. */
 static uint32_t left_for(const struct known *k, bool is_ours)
 {
-        int64_t pin_ms = k->pin.until_ms - k->now.ms, owed_ms = k->owed.until_ms - k->now.ms;
-        int64_t left_ms = is_ours || k->now.ms < k->owed.until_ms ? 0 : k->pin_ms;
-        left_ms = pin_ms > left_ms ? pin_ms : left_ms;
-        left_ms = owed_ms > left_ms ? owed_ms : left_ms;
+        int64_t end_ms = later(k->pin.until_ms, k->owed.until_ms);
+        if (is_floored(k))
+                end_ms = later(end_ms, k->floor.until_ms);
+        if (!is_ours && k->now.ms >= k->owed.until_ms)
+                end_ms = later(end_ms, k->now.ms + k->pin_ms);
+        int64_t left_ms = end_ms - k->now.ms;
         return left_ms < k->max_pin_ms ? (uint32_t)left_ms : k->max_pin_ms;
 }
 

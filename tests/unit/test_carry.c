@@ -166,6 +166,34 @@ Test(carry, a_record_that_failed_is_in_the_token)
         cr_expect(t.left_ms > 20000 && t.left_ms < 30100);
 }
 
+/* The table was full: the write is in the floor, and the pin has the stamp of a write before it, which other
+ * hosts may know. */
+Test(carry, a_write_that_became_a_floor_is_in_the_token)
+{
+        live_pin_stamped(&live, "me", 2, 8, 10000, 0, OWN(5));
+        live.cluster[0].floor_until_ms = live_now() + 60000;
+        live.cluster[0].floor_generation = 7;
+        live_beat(&live, 0);
+        cr_expect_eq(issued("me").stamp, OWN(5), "the floor is older than the pin");
+        cr_expect_leq(issued("me").left_ms, 10100);
+        live.cluster[0].floor_generation = 8;
+        live_beat(&live, 0);
+        struct pnr_token t = issued("me");
+        cr_expect_eq(t.stamp >> PNR_STAMP_COUNT_BITS, 0, "which came first?");
+        cr_expect(t.left_ms > 30000 && t.left_ms < 60100);
+        live.cluster[0].floor_until_ms = live_now() - 100;
+        live_beat(&live, 0);
+        cr_expect_eq(issued("me").stamp, OWN(5));
+}
+
+Test(carry, while_a_key_is_held_its_tokens_stand_for_a_write_that_nobody_knows)
+{
+        live_pin_stamped(&live, "me", 2, 8, 60000, 60000, OWN(5));
+        struct pnr_token t = issued("me");
+        cr_expect_eq(t.stamp >> PNR_STAMP_COUNT_BITS, 0);
+        cr_expect(t.left_ms > 30000 && t.left_ms < 60100);
+}
+
 Test(carry, the_first_key_signs)
 {
         struct pnr_token_keys two = live_keys(&live, 9, 2);
