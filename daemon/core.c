@@ -225,11 +225,15 @@ static int look_for_cover(struct core *core, const struct cluster *c, struct cor
         return rc;
 }
 
+/* A token of an earlier write of our own brings the newest stamp all the same: with its own, the pin would
+ * pass for one that lacks the writes recorded since, and their tokens would carry it to hosts that know it.
+ */
 static uint64_t stamp_of(const struct core *core, const struct pnr_request *q)
 {
-        if (q->op == PNR_OP_TOKEN)
+        bool ours = q->stamp >> PNR_STAMP_COUNT_BITS == core->stamp >> PNR_STAMP_COUNT_BITS;
+        if (q->op == PNR_OP_TOKEN && !ours)
                 return q->stamp;
-        return q->op == PNR_OP_RECORD ? core->stamp : 0;
+        return q->op == PNR_OP_HOLD ? 0 : core->stamp;
 }
 
 /* Pins one key, or the whole cluster where the table takes no more. */
