@@ -222,7 +222,7 @@ static void note(struct ask_fresh *f, enum outcome o, struct view_pulse pulse)
 
 /* A daemon that is not there is waited for once: it may be starting.  After that a request of the
  * application, which may have several writes to record, finds it absent at no cost.  That counts against it
- * only where it was waited for. */
+ * only where it was waited for; connections that break count, unless it is asked what it need not know. */
 static int ask_with(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
                     bool patient, struct pnr_reply *r)
 {
@@ -231,10 +231,10 @@ static int ask_with(struct ask *a, struct pnr_request *q, struct view_pulse puls
         if (!lock_take(&a->fresh->lock, deadline_ns))
                 return PINROUTE_E_UNREACHABLE;
         if (!breaker_open(a->fresh, pulse)) {
-                patient = patient && a->fresh->failures == 0;
+                bool waits = patient && a->fresh->failures == 0;
                 drop_inherited(a);
-                o = contact(a, q, deadline_ns, patient, r);
-                if (o == DONE || patient || clock_ns() >= deadline_ns)
+                o = contact(a, q, deadline_ns, waits, r);
+                if (o == DONE || waits || (patient && o == BROKEN) || clock_ns() >= deadline_ns)
                         note(a->fresh, o, pulse);
         }
         lock_give(&a->fresh->lock);

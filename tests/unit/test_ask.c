@@ -190,6 +190,17 @@ Test(ask, after_three_failures_the_breaker_asks_no_more_until_the_pulse_moves_or
         cr_expect_eq(fresh->failures, 0);
 }
 
+Test(ask, a_daemon_that_breaks_every_connection_opens_the_breaker_too)
+{
+        fake.orders->kind = FAKE_CLOSES;
+        for (int i = 0; i < 20; i++)
+                cr_assert_eq(record(2000), PINROUTE_E_UNREACHABLE);
+        cr_expect_leq(fake.orders->connections, 9, "three for each of three requests");
+        fake.orders->kind = FAKE_ANSWERS;
+        fresh->open_until_ns = clock_ns();
+        cr_expect_eq(record(2000), PINROUTE_OK);
+}
+
 Test(ask, hello_tells_a_clock_of_another_namespace_and_ignores_a_slow_one)
 {
         struct pnr_reply r;
