@@ -86,7 +86,7 @@ static bool is_ours(const struct listen_dir *d, int fd)
 static bool check_dir(const struct listen_dir *d, int fd)
 {
         if (d->group != (gid_t)-1 && fchown(fd, (uid_t)-1, d->group))
-                return fail(d, "", "chgrp");
+                return fail(d, "", "chgrp (pinrouted's user must belong to `group`)");
         if (fchmod(fd, 0750))
                 return fail(d, "", "chmod 0750");
         return check_file_system(d, fd);

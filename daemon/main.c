@@ -295,9 +295,13 @@ static int check_only(const char *path)
         struct conf *conf = conf_load(path, complain_on_stderr, NULL);
         if (!conf)
                 return 1;
-        printf("%s: ok, %u cluster%s\n", path, conf->n_clusters, conf->n_clusters == 1 ? "" : "s");
+        gid_t group;
+        bool ok = listen_group(conf->group, &group);
+        ok = listen_group(conf->operator_group, &group) && ok;
+        if (ok)
+                printf("%s: ok, %u cluster%s\n", path, conf->n_clusters, conf->n_clusters == 1 ? "" : "s");
         conf_free(&conf);
-        return 0;
+        return ok ? 0 : 1;
 }
 
 static int serve(const char *path)
