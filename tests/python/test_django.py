@@ -298,6 +298,12 @@ class Reads(Case):
             self.assertEqual([read(), get_replica(), read()], ["default"] * 3)
         self.assertEqual(["'stranger'" in str(w.message) for w in heard], [True])
 
+    def test_a_wrong_directory_or_cluster_is_the_primary_and_says_so(self):
+        for given, named in (({"PINROUTE_CLUSTER": "mian"}, "no cluster 'mian'"),
+                             ({"PINROUTE_DIR": "/nowhere"}, "no store .* in /nowhere")):
+            with self.subTest(**given), override_settings(**given), self.assertWarnsRegex(UserWarning, named):
+                self.assertEqual(read(), "default")
+
     def test_a_scope_costs_a_read_no_more_than_twice_the_seeds_shape(self):
         turns, local = itertools.cycle(REPLICAS), threading.local()
         local.pinned = False

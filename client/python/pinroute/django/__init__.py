@@ -24,7 +24,8 @@ function of yours instead.
 Reads go to the primary while a transaction is open there, and whenever pinrouted or its store cannot be used.  Without
 any PINROUTE_* setting and without pinrouted, reads rotate through REPLICA_DATABASES as django-multidb-router does it.
 
-help(pinroute.django.conf) lists the settings.
+`pinroute.django` in INSTALLED_APPS is optional: it has the settings checked at start.  In `manage.py shell`,
+help(pinroute.django.conf) lists them.
 """
 import warnings
 

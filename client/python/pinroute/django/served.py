@@ -1,5 +1,7 @@
 """served.py -- routing with pinroute: this process's handle, and what is read or written outside of requests."""
+import os
 import time
+import warnings
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
@@ -28,6 +30,17 @@ class ServedSite:
             raise ImproperlyConfigured(f"PINROUTE_DIR, or $PINROUTE_DIR: {e}") from e
         self.clusters = [self.router.cluster(group.name) for group in self.groups]
         self._began = time.monotonic()
+        self._warn_of_silence()
+
+    def _warn_of_silence(self):
+        """A wrong name would show by nothing but reads that all go to the primary."""
+        place = self.conf.dir or os.environ.get("PINROUTE_DIR") or "/run/pinroute"
+        for group, cluster in zip(self.groups, self.clusters):
+            if not self.router.has_cluster(group.name):
+                _warn(f"pinrouted has no cluster {group.name!r}", "name it as in [cluster NAME] of pinrouted.ini", group)
+            elif self.router.route_read(cluster).reason == pinroute.STORE_UNAVAILABLE:
+                _warn(f"there is no store of pinrouted's to read in {place}",
+                      "start pinrouted, correct PINROUTE_DIR, or have this user join pinrouted's group", group)
 
     def _node(self, group):
         """An alias for a read of nobody in particular."""
@@ -78,3 +91,7 @@ class ServedSite:
         """How long the browser keeps the token: as long as the pin, when the cluster says that, not the site."""
         seconds = pinning_seconds()
         return seconds if pin_seconds_to_record() else max(seconds, -(-request.pin_left_ms() // 1000))
+
+
+def _warn(what, mend, group):
+    warnings.warn(f"{what}, so all reads go to {group.primary!r} until there is: {mend}.", UserWarning, stacklevel=4)
