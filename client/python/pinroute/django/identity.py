@@ -107,16 +107,18 @@ class Identity:
         return self._add(key)
 
     def signs(self):
-        """What shows that look() may find more: the request's attributes and how many they are, its user, and that
-        one's own attributes, where `_wrapped` is filled when somebody looks at it.  As many as -1: look at once."""
+        """What shows at a glance that look() may find more, as
+        (the request's attributes, how many, one of them, its value, attributes of a user that nobody has looked at).
+        Attributes come along with a user, `user` is replaced by one, `_wrapped` is filled when somebody looks at it.
+        As many as -1: look at once."""
         if self._http is None:
-            return {}, 0, None, _NOT_LAZY
-        about = self._http.__dict__
-        user = about.get("user")
-        lazy = _NOT_LAZY
+            return {}, 0, None, None, _NOT_LAZY
+        about, lazy = self._http.__dict__, _NOT_LAZY
+        probe = "user" if "user" in about else next(iter(about))
+        user = about[probe]
         if isinstance(user, LazyObject) and user._wrapped is empty:
             lazy = object.__getattribute__(user, "__dict__")
-        return about, len(about) if self._function is None else -1, user, lazy
+        return about, len(about) if self._function is None else -1, probe, user, lazy
 
     def _ask(self):
         self._asking = True  # its own reads are routed by what is known

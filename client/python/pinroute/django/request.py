@@ -3,20 +3,18 @@ Shared by all threads and tasks of the request; what belongs to one of them is i
 from threading import get_ident
 
 from django.db import connections
-from django.utils.functional import empty
 
 import pinroute
 
 from . import tokens
 from .conf import pin_seconds_to_record
 
-_forced = pinroute._forced.get
 PINNING = (pinroute.PINNED, pinroute.FLOOR, pinroute.FORCED)
 
 
 def in_transaction(wrapper):
     """Is a transaction open on this connection, by atomic() or with autocommit off?"""
-    return wrapper.in_atomic_block or (wrapper.connection is not None and not wrapper.autocommit)
+    return wrapper.in_atomic_block or (not wrapper.autocommit and wrapper.connection is not None)
 
 
 class Part:
@@ -55,59 +53,48 @@ class Part:
 
 
 class ServedRequest:
-    """One request or job.  `over` once it has ended; who still carries it then is outside of any request."""
+    """One request or job.  routers.py reads some of it without asking, for speed:
 
-    __slots__ = ("_site", "_identity", "_known", "_about", "_seen", "_user", "_lazy", "_only", "_parts", "_meant",
+    only    the one part, when there is one
+    known   who the client is will not change; else what Identity.signs() says: about, count, probe, probed, lazy
+    over    it has ended: who still carries it is outside of any request
+    """
+
+    __slots__ = ("_site", "_identity", "_parts", "_meant", "only", "known", "about", "count", "probe", "probed", "lazy",
                  "over", "__weakref__")
 
     def __init__(self, site, identity, pinned=False, cluster=None):
         self._site = site
         self._identity = identity
-        self._known = identity.settled
+        self.known = identity.settled
         self._notice()
         self._parts = [Part(group, number, site.router.scope(number, identity.key), pinned)
                        for group, number in zip(site.groups, site.clusters)]
-        self._only = self._parts[0] if len(self._parts) == 1 else None
+        self.only = self._parts[0] if len(self._parts) == 1 else None
         self._meant = self._parts if cluster is None else [self._parts[site.groups.named(cluster).number]]
         self.over = False
 
-    def _part(self, model):
+    def part(self, model):
+        """What is known of the group where the model lives."""
         return self._parts[self._site.groups.of_model(model).number]
-
-    def read(self, model):
-        """The alias for a read: the path that every query takes."""
-        part = self._only or self._part(model)
-        if part.pinned or _forced():
-            return part.primary
-        thread, wrapper = part.seat
-        if thread != get_ident():
-            if self.over:
-                return self._site.read(model)
-            wrapper = part.connection()
-        if wrapper.in_atomic_block or (wrapper.connection is not None and not wrapper.autocommit):
-            return part.primary
-        if not self._known and (len(self._about) != self._seen or self._about.get("user") is not self._user
-                                or self._lazy["_wrapped"] is not empty) and self._look():
-            return part.primary
-        return part.nodes[part.node()]
 
     def _notice(self):
         """Remembers what is known of the client, so that a read sees at a glance whether there may be more by now."""
-        self._about, self._seen, self._user, self._lazy = self._identity.signs()
+        self.about, self.count, self.probe, self.probed, self.lazy = self._identity.signs()
 
-    def _look(self):
+    def look(self):
         """Has the client become known?  True: there is doubt who it is, so the primary is right."""
         identity = self._identity
         if identity.look():
             for part in self._parts:
                 part.scope.rekey(identity.key)
-        self._known = identity.settled
+        self.known = identity.settled
         self._notice()
-        return identity.in_doubt and not self._known
+        return identity.in_doubt and not self.known
 
     def write(self, model):
         """The alias for a write; from now on this request reads from the primary, too."""
-        part = self._only or self._part(model)
+        part = self.only or self.part(model)
         if self.over:
             return self._site.write(model)
         self._wrote(part)
@@ -133,8 +120,8 @@ class ServedRequest:
 
     def _hold(self, part):
         """Holds under each key that is known by now, once."""
-        if not self._known:
-            self._look()
+        if not self.known:
+            self.look()
         for key in self._identity.keys:
             if key not in part.held:
                 part.held.add(key)

@@ -1,11 +1,17 @@
 """routers.py -- what goes into DATABASE_ROUTERS."""
 import warnings
+from threading import get_ident
+
+from django.utils.functional import empty
+
+import pinroute
 
 from . import state
 from .conf import conf
 from .site import site
 
 _current = state.current
+_forced = pinroute._forced.get
 
 
 def get_replica():
@@ -44,8 +50,26 @@ class PinningReplicaRouter(ReplicaRouter):
     Needs PinningRouterMiddleware to know one request from the next."""
 
     def db_for_read(self, model, **hints):
+        """The path of every query: what would be a call in request.py is written out."""
         request = _current()
-        return site().read(model) if request is None else request.read(model)
+        if request is None:
+            return site().read(model)
+        part = request.only or request.part(model)
+        if part.pinned or _forced():
+            return part.primary
+        thread, wrapper = part.seat
+        if thread != get_ident():
+            if request.over:
+                return site().read(model)
+            wrapper = part.connection()
+        if wrapper.in_atomic_block or (not wrapper.autocommit and wrapper.connection is not None):
+            return part.primary
+        if not request.known:
+            about = request.about
+            if (len(about) != request.count or about[request.probe] is not request.probed
+                    or request.lazy["_wrapped"] is not empty) and request.look():
+                return part.primary
+        return part.nodes[part.node()]
 
     def db_for_write(self, model, **hints):
         request = _current()

@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import warnings
+from threading import get_ident
 
 import pinroute
 
@@ -32,22 +33,36 @@ class Rotation:
         return self._turns
 
 
-class SeedRequest:
-    """One request: pinned by its method or its cookie."""
+class _NoTransaction:
+    """In place of a connection: the seed does not ask whether a transaction is open."""
 
-    __slots__ = ("_site", "_turns", "pinned", "wrote", "over")
+    in_atomic_block = False
+    autocommit = True
+
+
+class SeedRequest:
+    """One request: pinned by its method or its cookie.  To routers.py it is a ServedRequest and its only part in one."""
+
+    __slots__ = ("pinned", "wrote", "over", "known", "primary", "seat", "node", "nodes")
 
     def __init__(self, site, pinned, wrote=False):
-        self._site = site
-        self._turns = site.turns()
         self.pinned = pinned
         self.wrote = wrote
         self.over = False
+        self.known = True
+        self.primary = DEFAULT_DB_ALIAS
+        self.seat = (0, None)
+        self.node = site.turns().__next__
+        self.nodes = site.nodes
 
-    def read(self, model):
-        if self.over:
-            return self._site.read(model)
-        return DEFAULT_DB_ALIAS if self.pinned or _forced() else next(self._turns)
+    only = None
+
+    def part(self, model):
+        return self
+
+    def connection(self):
+        self.seat = (get_ident(), _NoTransaction)
+        return _NoTransaction
 
     def write(self, model):
         return DEFAULT_DB_ALIAS
@@ -83,6 +98,7 @@ class SeedRequest:
     def end(self):
         self.over = True
         self.pinned = False
+        self.seat = (0, None)
 
 
 def _warn(text, category):
@@ -96,7 +112,9 @@ class SeedSite:
 
     def __init__(self, conf):
         self.conf = conf
-        self._rotation = Rotation(conf.replicas or [DEFAULT_DB_ALIAS])
+        aliases = conf.replicas or [DEFAULT_DB_ALIAS]
+        self.nodes = {alias: alias for alias in aliases}
+        self._rotation = Rotation(aliases)
         self._warned = False
 
     def turns(self):
