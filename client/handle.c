@@ -201,12 +201,12 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
                         continue;
                 }
                 bool clock_known = ask_knows_clock(&pr->ask);
-                struct mono here = clock_coarse();
-                v->facts = (struct facts){.now = there(pr, here), .forced = v->forced};
+                v->here = clock_coarse();
+                v->facts = (struct facts){.now = there(pr, v->here), .forced = v->forced};
                 if (v->key)
-                        v->facts.local = owed_need(&pr->owed, v->cluster, *v->key, here);
+                        v->facts.local = owed_need(&pr->owed, v->cluster, *v->key, v->here);
                 if (v->facts.local.until_ms)
-                        v->facts.local.until_ms += mono_since(v->facts.now, here);
+                        v->facts.local.until_ms += mono_since(v->facts.now, v->here);
                 v->at.number = atomic_load_explicit(&pr->number[v->cluster], memory_order_relaxed);
                 int st = view_facts(v->view, pr->name[v->cluster], v->key, &v->facts, &v->at);
                 if (!clock_known && !choose_is_stale(&v->facts))
@@ -242,12 +242,14 @@ int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key
         return decide(&v, use_decision);
 }
 
-/* Where there is a live need, even a read without a key is one that the floor and a stale store concern. */
+/* Where there is a live need, even a read without a key is one that the floor and a stale store concern.  By
+ * the offset that facts.now was made with: another thread may learn another meanwhile. */
 static int use_needing(struct visit *v)
 {
         struct need need = *v->need;
-        need.until_ms = there(v->pr, (struct mono){need.until_ms}).ms;
-        need.hold_ms = there(v->pr, (struct mono){need.hold_ms}).ms;
+        int64_t ahead_ms = mono_since(v->facts.now, v->here);
+        need.until_ms += ahead_ms;
+        need.hold_ms += ahead_ms;
         if (need_add(&v->facts.local, &need, v->facts.now))
                 v->facts.keyed = true;
         return use_decision(v);

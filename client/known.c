@@ -20,7 +20,7 @@ static int use_known(struct visit *v)
         struct known *k = v->ret;
         const struct facts *f = &v->facts;
         const volatile struct pnr_cluster *c = f->cluster;
-        k->now = clock_coarse();
+        k->now = v->here;
         int64_t ahead_ms = mono_since(f->now, k->now);
         char name[PNR_NAME_SIZE];
         memcpy(name, f->cluster->name, sizeof name);

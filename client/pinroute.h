@@ -29,7 +29,8 @@
  * to no memory that another process sees.  Exceptions, each at most once a second: looking for a new store
  * after the one in use was retired or went stale, and, until the daemon has told this handle its clock once
  * (open does that, if the daemon is there), asking for it, for 20 ms at most.  Waits otherwise happen in
- * open, record_write, hold and scope_end only, and each has one total deadline (pinroute_set_timeout()). */
+ * open, record_write, hold, scope_end and token_accept only, and each has one total deadline
+ * (pinroute_set_timeout()). */
 #ifndef PINROUTE_H
 #define PINROUTE_H
 
@@ -150,8 +151,8 @@ int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t
  */
 int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size);
 
-/* Total time of one record_write, hold or scope_end, all waiting included.  1..60000 ms, default 50.
- * Returns OK | E_INVALID. */
+/* Total time of one record_write, hold, scope_end or token_accept, all waiting included.  1..60000 ms,
+ * default 50. Returns OK | E_INVALID. */
 int pinroute_set_timeout(struct pinroute *pr, unsigned ms);
 
 /* Never NULL; static strings. */
