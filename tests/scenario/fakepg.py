@@ -288,9 +288,10 @@ class FakePg:
     """The same, in a process of its own: a flood must not take the test's time."""
 
     def __init__(self, mode):
+        import harness  # not for the server's own process
         assert mode in MODES, mode
-        self.process = subprocess.Popen([sys.executable, "-B", os.path.abspath(__file__), mode], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = harness.spawn([sys.executable, "-B", os.path.abspath(__file__), mode], stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
         self.said = []
         self._lines = queue.Queue()

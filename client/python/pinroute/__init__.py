@@ -42,8 +42,8 @@ _Function = typing.TypeVar("_Function", bound=typing.Callable[..., typing.Any])
 
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("pinroute.scope", default=None)
 
-# The blocks of use_primary() that this context is in, outermost first, as pairs: (use_primary, a token by which the
-# context that entered it can be told from a copy of it, and from any other that closes what was begun elsewhere).
+# The blocks of use_primary() that this context is in.  Which ones, not how many: a coroutine that is given up may be
+# closed from another context, and must not end a block of that one's.
 _forced: contextvars.ContextVar[tuple] = contextvars.ContextVar("pinroute.forced", default=())
 
 
@@ -87,21 +87,14 @@ class use_primary:
     __slots__ = ()
 
     def __enter__(self) -> typing.Self:
-        blocks = _forced.get()
-        token = _forced.set(blocks)
-        _forced.set(blocks + ((self, token),))
+        _forced.set(_forced.get() + (self,))
         return self
 
     def __exit__(self, *exception: object) -> None:
         blocks = _forced.get()
-        mine = [at for at, (block, _) in enumerate(blocks) if block is self]
-        if not mine:
-            return  # a generator or coroutine that is closed from a context in which it was not entered
-        try:
-            _forced.reset(blocks[mine[-1]][1])
-        except ValueError:
-            return  # likewise, and this is a copy of the one in which it was
-        _forced.set(blocks[:mine[-1]] + blocks[mine[-1] + 1:])
+        if self in blocks:
+            at = blocks.index(self)
+            _forced.set(blocks[:at] + blocks[at + 1:])
 
     def __call__(self, function: _Function) -> _Function:
         if isinstance(function, (classmethod, staticmethod)):

@@ -14,7 +14,8 @@ struct state {
         PyTypeObject *router, *scope, *decision;
 };
 
-/* Every class's __reduce__: none of them means anything to another process. */
+/* __reduce__ of a class that nobody can make: by protocols 0 and 1 Python would pickle it, and fail to load
+ * it. */
 PyObject *module_refuse_pickle(PyObject *self, PyObject *nothing);
 
 #endif

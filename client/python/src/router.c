@@ -362,7 +362,6 @@ static PyMethodDef methods[] = {
      "Give the store and the connection back.\n\n"
      "Later calls of the router and of its scopes answer as without a store: '', the primary.  Calls that\n"
      "other threads are inside of end first."},
-    {"__reduce__", module_refuse_pickle, METH_NOARGS, "Raises TypeError: it cannot be pickled."},
     {0},
 };
 
