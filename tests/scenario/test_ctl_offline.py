@@ -1,5 +1,6 @@
 """test_ctl_offline.py -- pinroutectl alone: its command line, its exit statuses, and what it makes of each answer.
 The daemon is a socket that answers with canned JSON; the store is absent."""
+# ctest: parallel
 import json
 import os
 import re

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """test_fairness.py -- reads of many processes, none of which knows of the others, spread as the weights say."""
+# ctest: parallel
 import unittest
 
 import harness

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """test_frames.py -- whatever comes over the worker socket: that connection is closed and counted, others are served."""
-# ctest: asan
+# ctest: asan parallel
 import os
 import random
 import select

@@ -1,5 +1,5 @@
 """test_server.py -- the example server does what a C user who copies from it relies on.
-ctest: asan"""
+ctest: asan parallel"""
 import base64
 import hmac
 import os

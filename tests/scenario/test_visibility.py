@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """test_visibility.py -- once record_write has returned OK, no process of the host misses the pin."""
+# ctest: parallel
 import unittest
 
 import harness
