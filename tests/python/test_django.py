@@ -4,6 +4,7 @@ ctest: parallel"""
 import asyncio
 import collections
 import contextlib
+import contextvars
 import itertools
 import os
 import sys
@@ -32,6 +33,7 @@ from django.db import connection, connections, router as routing, transaction  #
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse  # noqa: E402
 from django.test import AsyncClient, Client, SimpleTestCase, override_settings  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
+from django.utils.functional import SimpleLazyObject  # noqa: E402
 
 import harness  # noqa: E402
 import pinroute  # noqa: E402
@@ -291,6 +293,16 @@ class Reads(Case):
         mark_written()
         self.assertEqual(read(), "default")
 
+    def test_a_threads_transaction_is_its_own_also_within_one_request(self):
+        seen = []
+        with request_scope(), transaction.atomic():
+            self.assertEqual(read(), "default")
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(lambda: seen.append(read()),))
+            thread.start()
+            thread.join()
+            self.assertEqual(read(), "default")
+        self.assertIn(seen[0], REPLICAS)
+
     def test_a_node_that_is_no_alias_is_the_primary_with_one_warning(self):
         self.override(PINROUTE_CLUSTER="odd")
         with warnings.catch_warnings(record=True) as heard:
@@ -379,6 +391,23 @@ class Writers(Case):
             one.post("/looks")
             self.assertTrue(is_pinned(f"u:{user.pk}"))
             self.assertEqual(two.get("/view").content.decode(), f"True {user.pk} default")
+
+    def test_a_user_is_noticed_however_they_become_known(self):
+        user = types.SimpleNamespace(pk=self.key, is_authenticated=True)
+        site.site().router.record_write(0, f"u:{self.key}")
+        ways = {
+            "there is one": lambda request: setattr(request, "_acached_user", user),
+            "another one": lambda request: setattr(request, "user", user),
+            "somebody has looked": lambda request: str(request.user),
+        }
+        for way, become_known in ways.items():
+            request = HttpRequest()
+            request.method = "GET"
+            request.user = SimpleLazyObject(lambda: user)
+            PinningRouterMiddleware().process_request(request)
+            self.assertTrue({read(), read()} <= set(REPLICAS))
+            become_known(request)
+            self.assertEqual(read(), "default", way)
 
     def test_a_log_in_is_recorded_for_the_old_session_the_new_one_and_the_user(self):
         user = self.user()

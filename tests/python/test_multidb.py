@@ -432,7 +432,8 @@ class Requests(Case):
         self.assert_read_from_replicas()
 
     def test_a_task_that_outlives_its_request_is_outside_of_it(self):
-        request = self.begin("POST")
+        request = self.begin()
+        self.assertIn(read(), REPLICAS)
         kept = state.current()
         PinningRouterMiddleware().process_response(request, HttpResponse())
         state.enter(kept)

@@ -41,7 +41,7 @@ class _NoTransaction:
 
 
 class SeedRequest:
-    """One request: pinned by its method or its cookie.  To routers.py it is a ServedRequest and its only part in one."""
+    """One request: pinned by its method or its cookie.  To routers.py it is a ServedRequest and its part in one."""
 
     __slots__ = ("pinned", "wrote", "over", "known", "primary", "seat", "node", "nodes")
 
