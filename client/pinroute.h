@@ -118,11 +118,11 @@ int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret);
 
 /* Where does a read for `key` go?  Reads shared memory: no system call, no lock, no malloc.
  *   key, len   1..PINROUTE_KEY_MAX bytes, any bytes; NULL: no pin is asked for
- *   ret        always filled: on any doubt it names the primary, so it can be used without a look at the
- * status Returns OK | E_STORE (reason STORE_UNAVAILABLE) | E_CLUSTER (a readable store has no such cluster;
- * reason STORE_UNAVAILABLE) | E_INVALID (empty or oversized key, number from nowhere; reason
- * STORE_UNAVAILABLE) | E_NO_REPLICA (cluster with no_replica = error: *ret still names the primary). Threads:
- * share the handle freely.  Fork: the child may call at once. */
+ *   ret        always filled: on any doubt it names the primary, so it can be used without a look at the status
+ * Returns OK | E_STORE | E_CLUSTER (a readable store has no such cluster)
+ *         | E_INVALID (empty or oversized key, number from nowhere), these three with reason STORE_UNAVAILABLE
+ *         | E_NO_REPLICA (cluster with no_replica = error: *ret still names the primary).
+ * Threads: share the handle freely.  Fork: the child may call at once. */
 int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
                         struct pinroute_decision *ret);
 
@@ -130,19 +130,20 @@ int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, 
 int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret);
 
 /* A write for `key` has committed: from the OK on, no process of this host reads it from a replica that lacks
- * it. Call after COMMIT (or COMMIT PREPARED) has returned, never inside the transaction.  One round trip.
+ * it.  Call after COMMIT (or COMMIT PREPARED) has returned, never inside the transaction.  One round trip.
  *   seconds   0: the cluster's pin_seconds; more than its max_pin_seconds is cut to that
  * Returns OK | E_INVALID | E_CLUSTER (the daemon knows no such cluster)
- *         | E_UNREACHABLE (no answer within the timeout, or the breaker is open: from now on this process
- * treats the key as pinned and sends the record again at its next contact; other processes may not know) |
- * E_REFUSED (a daemon that does not speak this version; treated as pinned likewise). Threads: safe, one round
- * trip at a time per handle.  Fork: the child connects by itself. */
+ *         | E_UNREACHABLE (no answer within the timeout, or the breaker is open: from now on this process treats
+ *           the key as pinned and sends the record again at its next contact; other processes may not know)
+ *         | E_REFUSED (a daemon that does not speak this version; treated as pinned likewise).
+ * Threads: safe, one round trip at a time per handle.  Fork: the child connects by itself. */
 int pinroute_record_write(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
                           unsigned seconds);
 
 /* Until `ms` from now nothing but the primary satisfies `key`, whatever replicas have replayed.  Call before
- * a write whose process may not live to record it, or when the outcome of a COMMIT is unknown. ms   1..; more
- * than max_pin_seconds is cut to that Returns as record_write. */
+ * a write whose process may not live to record it, or when the outcome of a COMMIT is unknown.
+ *   ms   1..; more than max_pin_seconds is cut to that
+ * Returns as record_write. */
 int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t len, unsigned ms);
 
 /* The connection string of a node, as far as it is no secret: host, port, dbname, sslmode.
@@ -152,7 +153,8 @@ int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t
 int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size);
 
 /* Total time of one record_write, hold, scope_end or token_accept, all waiting included.  1..60000 ms,
- * default 50. Returns OK | E_INVALID. */
+ * default 50.
+ * Returns OK | E_INVALID. */
 int pinroute_set_timeout(struct pinroute *pr, unsigned ms);
 
 /* Never NULL; static strings. */
@@ -182,8 +184,9 @@ void pinroute_scope_begin(struct pinroute_scope *s, struct pinroute *pr, unsigne
                           size_t len);
 
 /* The request's identity became known, or changed (a log-in): from here on reads and scope_end() go by this
- * key. What the old key's pin and accepted tokens ask for is still asked for, as of this call. key   NULL: no
- * identity from here on Returns OK | E_INVALID (the scope is as before).  Reads shared memory only. */
+ * key.  What the old key's pin and accepted tokens ask for is still asked for, as of this call.
+ *   key   NULL: no identity from here on
+ * Returns OK | E_INVALID (the scope is as before).  Reads shared memory only. */
 int pinroute_scope_rekey(struct pinroute_scope *s, const void *key, size_t len);
 
 /* Ends the request: records the write, if scope_wrote() was called and there is a key.  Call it after COMMIT.
@@ -192,8 +195,8 @@ int pinroute_scope_end(struct pinroute_scope *s);
 
 /* Where does this request's next read go?  The first read decides, later ones repeat it (one request sees one
  * database) until the scope writes or forces, its key or tokens change, or the decision is older than the
- * store's stale_after; a new decision names the replica of the last one, if that one will do. Returns as
- * route_read; costs less when it repeats. */
+ * store's stale_after; a new decision names the replica of the last one, if that one will do.
+ * Returns as route_read; costs less when it repeats. */
 int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret);
 
 /* This request has written, or is about to: reads go to the primary from here on (FORCED). */
@@ -226,21 +229,25 @@ static inline void pinroute_scope_unforce_at(struct pinroute_scope **s) { pinrou
  * does not know of: on another host with the same key_file, or here while the daemon is away.
  *
  * Issues one for the key: reads that carry it see what was recorded for the key before this call.  Call it
- * after record_write() or scope_end(), whatever those returned. buf, size   PINROUTE_TOKEN_SIZE bytes always
- * suffice; characters of [A-Za-z0-9_-] and a NUL Returns OK | E_STORE (no store was readable yet, so there is
- * no key to sign with) | E_CLUSTER | E_INVALID (bad key, buffer too small).  buf is "" unless OK. Reads
- * shared memory only, and costs a few microseconds.  The key must not be secret from whoever gets the token:
- * it carries a 128-bit hash of it. */
+ * after record_write() or scope_end(), whatever those returned.
+ *   buf, size   PINROUTE_TOKEN_SIZE bytes always suffice; characters of [A-Za-z0-9_-] and a NUL
+ * Returns OK | E_STORE (no store is readable, so there is no key to sign with) | E_CLUSTER
+ *         | E_INVALID (bad key, buffer too small).  buf is "" unless OK.
+ * Reads shared memory only, and costs a few microseconds.  The key must not be secret from whoever gets the
+ * token: it carries a 128-bit hash of it. */
 int pinroute_token_issue(struct pinroute *pr, unsigned cluster, const void *key, size_t len, char *buf,
                          size_t size);
 
 /* Accepts one for a scope: from here on the scope's reads also need what the token says, whatever the scope's
  * own key is.  The first token of a write that this host sees pins the token's key here, which asks the
  * daemon once and then ends early, like any pin; while the daemon does not answer, this scope's reads go to
- * the primary. cluster   the scope's; a token of another cluster is refused token     any text, of any
- * length, from anyone Returns OK | E_TOKEN_FORGED | E_TOKEN_EXPIRED | E_TOKEN_FOREIGN (refused: the scope is
- * as before) | E_STORE, E_CLUSTER (it could not be checked: the scope's reads go to the primary) | E_INVALID
- * (NULL, a cluster that is not the scope's). Waits as record_write does, when it asks. */
+ * the primary.
+ *   cluster   the scope's; a token of another cluster is refused
+ *   token     any text, of any length, from anyone
+ * Returns OK | E_TOKEN_FORGED | E_TOKEN_EXPIRED | E_TOKEN_FOREIGN (refused: the scope is as before)
+ *         | E_STORE, E_CLUSTER (it could not be checked: the scope's reads go to the primary)
+ *         | E_INVALID (NULL, a cluster that is not the scope's).
+ * Waits as record_write does, when it asks. */
 int pinroute_token_accept(struct pinroute *pr, unsigned cluster, const char *token, struct pinroute_scope *s);
 
 /* Does this HTTP method write?  1: anything but GET, HEAD, OPTIONS, TRACE (compared as RFC 9110 does:

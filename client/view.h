@@ -48,8 +48,10 @@ bool view_is_linked(const struct view *v, const char *dir);
 void view_blank(struct view *v);
 
 /* Fills f (but for `now`, `forced` and `local`, which the caller sets first) from one snapshot, in place: use
- * it, then ask view_holds(), and throw everything away if it says no.  VIEW_AGAIN needs no asking. name
- * PNR_NAME_SIZE bytes;  key  NULL: an unkeyed read f->cluster is set with VIEW_OK only. */
+ * it, then ask view_holds(), and throw everything away if it says no.  VIEW_AGAIN needs no asking.
+ *   name  PNR_NAME_SIZE bytes
+ *   key   NULL: an unkeyed read
+ * f->cluster is set with VIEW_OK only. */
 int view_facts(const struct view *v, const char *name, const struct pnr_key *key, struct facts *f,
                struct view_at *at);
 bool view_holds(const struct view *v, const struct view_at *at);

@@ -36,15 +36,13 @@
 #define PNR_ENDPOINT_MAX 512 /* bytes of a conninfo, its NUL included */
 #define PNR_NO_NODE      0xffffu
 
-/* LMDB keys of the state records. */
+/* LMDB keys of the state records; ADMIN is the daemon's own. */
 #define PNR_KEY_HEADER         1ull
 #define PNR_KEY_TOKENS         2ull
 #define PNR_KEY_CLUSTER(c)     (0x100ull + (uint64_t)(c))
 #define PNR_KEY_ENDPOINT(c, n) (0x10000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n))
-#define PNR_KEY_ADMIN(c, n)                                                                                  \
-        (0x20000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n)) /* the daemon's own                       \
-                                                                    */
-#define PNR_KEY_PINS (1ull << 63)
+#define PNR_KEY_ADMIN(c, n)    (0x20000ull + (uint64_t)(c)*PNR_NODES_MAX + (uint64_t)(n))
+#define PNR_KEY_PINS           (1ull << 63)
 
 enum pnr_store_state { PNR_LIVE = 1, PNR_RETIRED = 2 };
 
