@@ -1,5 +1,6 @@
 """test_site.py -- a Django site under the servers that sites run under: who wrote sees it, whichever worker answers.
 One PostgreSQL cluster whose replicas lag, one daemon; each server runs every story."""
+# ctest: parallel long
 import concurrent.futures
 import os
 import signal

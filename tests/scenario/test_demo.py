@@ -1,5 +1,6 @@
 """test_demo.py -- the demo tells its story to the end, and Ctrl-C ends what --keep leaves running.
 Plays it as `./run.sh demo` does, with whatever build is under test."""
+# ctest: parallel
 import os
 import re
 import signal

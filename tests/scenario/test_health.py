@@ -1,5 +1,6 @@
 """test_health.py -- nodes that fail in every way leave the schedule in time, come back, and disturb nobody.
 Real servers, servers that misbehave and addresses where nobody is, all in one cluster at the same time."""
+# ctest: parallel long
 import os
 import re
 import signal

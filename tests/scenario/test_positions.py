@@ -1,6 +1,6 @@
 """test_positions.py -- what a WAL position is worth: after a crash, a promotion, a WAL switch, a dead primary.
 Each time a replica could be taken for one that has a write, and it lacks it."""
-# ctest: parallel
+# ctest: parallel long
 import os
 import signal
 import socket

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """test_restart.py -- the daemon is killed, its store deleted or replaced, all under load: no pinned key goes to a replica."""
-# ctest: asan
+# ctest: asan parallel long
 import os
 import shutil
 import statistics
