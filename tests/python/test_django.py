@@ -894,10 +894,38 @@ class Settings(Case):
                 ({"PINROUTE_HOLD_SECONDS": -1}, "PINROUTE_HOLD_SECONDS is -1"),
                 ({"PINROUTE_HOLD_SECONDS": "5"}, "PINROUTE_HOLD_SECONDS is '5'"),
                 ({"PINROUTE_TIMEOUT_MS": 0}, "PINROUTE_TIMEOUT_MS is 0"),
-                ({"PINROUTE_TOKEN_HEADER": "X Token"}, "PINROUTE_TOKEN_HEADER is 'X Token'")):
+                ({"PINROUTE_TOKEN_HEADER": "X Token"}, "PINROUTE_TOKEN_HEADER is 'X Token'"),
+                ({"MULTIDB_PINNING_SECONDS": "soon"}, "MULTIDB_PINNING_SECONDS is 'soon'"),
+                ({"MULTIDB_PINNING_SECONDS": float("inf")}, "MULTIDB_PINNING_SECONDS is inf"),
+                ({"MULTIDB_PINNING_SECONDS": 1e12}, "MULTIDB_PINNING_SECONDS is 1000000000000"),
+                ({"MULTIDB_PINNING_SECONDS": -1}, "MULTIDB_PINNING_SECONDS is -1"),
+                ({"MULTIDB_PINNING_COOKIE": "a b"}, "MULTIDB_PINNING_COOKIE is 'a b'"),
+                ({"MULTIDB_PINNING_COOKIE_SAMESITE": "Some"}, "MULTIDB_PINNING_COOKIE_SAMESITE is 'Some'")):
             for start in (PinningReplicaRouter, PinningRouterMiddleware):
                 with override_settings(**given), self.assertRaisesMessage(ImproperlyConfigured, said):
+                    conf.forget()
                     start()
+        conf.forget()
+
+    def test_threads_that_are_first_together_share_one_handle(self):
+        class Slow(site.ServedSite):
+            def __init__(self, settings):
+                super().__init__(settings)
+                both.wait(10)
+
+        def first():
+            made.append(site.site())
+
+        made, both = [], threading.Barrier(2)
+        conf.forget()
+        conf.conf()
+        with mock.patch.object(site, "ServedSite", Slow):
+            threads = [threading.Thread(target=first) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertIs(*made)
 
     def test_the_directory_may_not_be_too_long_for_a_socket(self):
         with override_settings(PINROUTE_DIR="/" + "x" * 200):

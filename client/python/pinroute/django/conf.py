@@ -16,6 +16,7 @@
 """
 import difflib
 import os
+import re
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -24,9 +25,12 @@ from django.utils.module_loading import import_string
 
 from .groups import Group, Groups
 
+_COOKIE_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII).fullmatch
 DEFAULT_DB_ALIAS = "default"
 DEFAULT_STORE = "/run/pinroute/data.mdb"
 DEFAULT_SECONDS = 15
+MOST_SECONDS = 10 ** 9
+SAME_SITES = ("lax", "strict", "none")
 NAMES = ("PINROUTE_DIR", "PINROUTE_CLUSTER", "PINROUTE_CLUSTERS", "PINROUTE_KEY", "PINROUTE_HOLD_SECONDS",
          "PINROUTE_TIMEOUT_MS", "PINROUTE_TOKEN_HEADER")
 
@@ -38,12 +42,15 @@ def pinning_cookie():
 
 def pinning_seconds():
     """For how many seconds after a write its user reads from the primary, at most."""
-    seconds = getattr(settings, "MULTIDB_PINNING_SECONDS", DEFAULT_SECONDS)
+    given = getattr(settings, "MULTIDB_PINNING_SECONDS", DEFAULT_SECONDS)
     try:
-        return int(seconds)
-    except (TypeError, ValueError):
-        raise ImproperlyConfigured(f"MULTIDB_PINNING_SECONDS is {seconds!r}: give a number of seconds, "
-                                   f"such as {DEFAULT_SECONDS}.") from None
+        seconds = int(given)
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise ImproperlyConfigured(f"MULTIDB_PINNING_SECONDS is {given!r}: give a number of seconds, "
+                                   f"such as {DEFAULT_SECONDS}.")
+    return seconds
 
 
 def pin_seconds_to_record():
@@ -71,6 +78,7 @@ class Conf:
 
     def __init__(self):
         self._refuse_unknown()
+        self._check_cookie()
         self.configured = bool(_names_set() or os.environ.get("PINROUTE_DIR"))
         self.old_name = not hasattr(settings, "REPLICA_DATABASES") and hasattr(settings, "SLAVE_DATABASES")
         self.replicas = self._replicas()
@@ -89,6 +97,18 @@ class Conf:
                 close = difflib.get_close_matches(name, NAMES, 1)
                 mend = f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}."
                 raise ImproperlyConfigured(f"{name} is no setting of pinroute: {mend}")
+
+    @staticmethod
+    def _check_cookie():
+        """Now, not when a view has committed."""
+        pinning_seconds()
+        name, same_site = pinning_cookie(), pinning_cookie_samesite()
+        if not isinstance(name, str) or not _COOKIE_NAME(name):
+            raise ImproperlyConfigured(f"MULTIDB_PINNING_COOKIE is {name!r}: give a cookie's name, such as "
+                                       "'multidb_pin_writes'.")
+        if same_site and (not isinstance(same_site, str) or same_site.lower() not in SAME_SITES):
+            raise ImproperlyConfigured(f"MULTIDB_PINNING_COOKIE_SAMESITE is {same_site!r}: give 'Lax', 'Strict' or "
+                                       "'None'.")
 
     @staticmethod
     def _replicas():

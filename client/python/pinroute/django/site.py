@@ -27,6 +27,7 @@ def _choose(conf):
     known = _site if _site is not None and _site.conf is conf else None
     if conf.configured or os.path.exists(settings_of_site.DEFAULT_STORE):
         _look_at = 0.0
-        return known if isinstance(known, ServedSite) else ServedSite(conf)
+        # the first threads may come at once: one site for all, or what one could not record another would not know
+        return vars(conf).setdefault("served", known if isinstance(known, ServedSite) else ServedSite(conf))
     _look_at = time.monotonic() + LOOK_EVERY
     return known or SeedSite(conf)
