@@ -781,6 +781,14 @@ class Jobs(Case):
             self.assertEqual(token(), made)  # and is handed on
         self.assertIsNone(token())
 
+    def test_a_token_may_be_made_before_the_commit_and_brought_as_bytes(self):
+        with request_scope(), transaction.atomic():
+            note = Note.objects.create(text="by nobody we know")
+            made = token()
+        for brought in (made, made.encode()):
+            with request_scope(token=brought):
+                self.assertTrue(Note.objects.filter(pk=note.pk).exists())
+
     def test_what_a_job_writes_is_recorded_under_its_key(self):
         with request_scope(key=self.key):
             mark_written()
@@ -824,6 +832,15 @@ class Clusters(Case):
         other = Client()
         other.post("/view")
         self.assertEqual(other.get("/view").content, b"default reports")
+
+    def test_a_cluster_that_is_not_there_takes_no_token_from_another(self):
+        self.override(PINROUTE_CLUSTERS={"absent": TWO_CLUSTERS["main"], "reports": TWO_CLUSTERS["reports"]})
+        with self.assertWarnsRegex(UserWarning, "no cluster 'absent'"), request_scope():
+            Figure.objects.create(value=1)
+            made = token()
+        with request_scope(token=made):
+            self.assertEqual((read(Note), read(Figure)), ("default", "reports"))
+            self.assertEqual(token().split("."), [made, made])  # it may be either's
 
     def test_an_alias_of_another_group_is_no_node(self):
         clusters = {"reports": {"primary": "default"}, "main": {"primary": "reports", "replicas": ["reports-1"]}}

@@ -132,13 +132,14 @@ class ServedRequest:
             self._site.router.record_write(part.cluster, key, pin_seconds_to_record())
 
     def accept(self, carried):
-        """Tokens from the client: each one counts for the cluster that it was issued for, and no other."""
+        """Tokens from the client: each one counts for the cluster that it was issued for, and no other.  While one
+        of these cannot be read, it may be that one's."""
         for token in carried:
             for part in self._parts:
                 status = part.scope.accept(token)
-                if status != pinroute.E_TOKEN_FOREIGN:
-                    if status not in tokens.REFUSED:
-                        part.carried.append(token)
+                if status not in tokens.REFUSED:
+                    part.carried.append(token)
+                if status not in tokens.ANOTHERS:
                     break
 
     def pin(self):
@@ -177,7 +178,7 @@ class ServedRequest:
 
     def _token_of(self, part, anew):
         """A new token, if there is something to tell and a key to sign with, else those that the client brought."""
-        issued = anew and self._site.router.token_issue(part.cluster, self._identity.key)
+        issued = anew and self._site.router.token_issue(part.cluster, self._identity.key or self._identity.all()[-1])
         return issued or tokens.join(part.carried)
 
     def may_wait(self, response=None):
