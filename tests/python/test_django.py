@@ -540,18 +540,24 @@ class Writers(Case):
         seen = [Client().get("/view").getvalue().split() for _ in range(4)]
         self.assertTrue(all(first == last != b"default" for first, _, last in seen), seen)
 
-    def test_a_write_in_a_stream_is_recorded_at_its_end(self):
-        client, key = self.client_of_session()
+    def test_a_write_in_a_stream_is_recorded_before_anything_can_tell_of_it(self):
+        def steps(early):
+            if early:
+                Note.objects.create(text="streamed")
+            yield "a piece"
+            if not early:
+                Note.objects.create(text="after all that was streamed")
 
-        def steps():
-            yield str(Note.objects.create(text="streamed").pk)
-
-        self.view(lambda request: StreamingHttpResponse(steps()))
-        said = client.get("/view")
-        self.assertFalse(is_pinned(key))
-        said.getvalue()
-        self.assertTrue(is_pinned(key))
-        self.assert_read_from_replicas()
+        for early in (True, False):
+            client, key = self.client_of_session()
+            self.view(lambda request: StreamingHttpResponse(steps(early)))
+            pieces = client.get("/view").streaming_content
+            self.assertFalse(is_pinned(key))
+            next(pieces)
+            self.assertEqual(is_pinned(key), early)
+            self.assertEqual(list(pieces), [])
+            self.assertTrue(is_pinned(key))
+            self.assert_read_from_replicas()
 
     def test_an_async_stream_runs_in_its_request_and_a_file_is_left_alone(self):
         async def steps():
@@ -565,10 +571,10 @@ class Writers(Case):
             request.over = False
             said = types.SimpleNamespace(streaming=True, is_async=True, streaming_content=steps())
             self.assertTrue(stream.keep_in_request(said, request))
-            return [(alias, read()) async for alias in said.streaming_content]
+            return [(alias, read(), is_pinned(self.key)) async for alias in said.streaming_content]
 
-        (first, around), (second, around_too) = asyncio.run(consume())
-        self.assertEqual(second, "default")
+        (first, around, _), (second, around_too, recorded) = asyncio.run(consume())
+        self.assertEqual((second, recorded), ("default", True))
         self.assertTrue({first, around, around_too} <= set(REPLICAS))
         self.assertTrue(is_pinned(self.key))
         with open(__file__, "rb") as f:

@@ -204,8 +204,10 @@ class ServedRequest:
         return bool(written)
 
     def abandon(self):
-        """The request ends without a response of ours: what was written is recorded all the same."""
+        """Records what was written since: there will be no response of ours, or it has begun to leave."""
         self._record_all()
+        for part in self._parts:
+            part.wrote = False
 
     def pin_left_ms(self):
         """How long the pins of this request's client may last."""

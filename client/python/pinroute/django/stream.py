@@ -1,4 +1,6 @@
 """stream.py -- responses that are made while they are sent: each step runs in its request."""
+from asgiref.sync import sync_to_async
+
 from . import state
 
 
@@ -31,6 +33,7 @@ def _steps(request, content):
                 return
             finally:
                 state.enter(before)
+            request.abandon()  # before the piece leaves that may tell of it
             yield piece
     finally:
         _finish(request)
@@ -48,6 +51,8 @@ async def _async_steps(request, content):
                 return
             finally:
                 state.enter(before)
+            if request.may_wait():
+                await sync_to_async(request.abandon, thread_sensitive=False)()
             yield piece
     finally:
         _finish(request)
