@@ -611,6 +611,13 @@ class Commits(Case):
                 self.assertFalse(is_pinned(self.key))
             self.assertTrue(is_pinned(self.key))
 
+    def test_a_commit_is_recorded_before_others_hear_of_it(self):
+        heard = []
+        with request_scope(key=self.key), transaction.atomic():
+            transaction.on_commit(lambda: heard.append(is_pinned(self.key)))
+            Note.objects.create(text="a")
+        self.assertEqual(heard, [True])
+
     def test_each_transaction_is_recorded(self):
         recorded = []
         with request_scope(key=self.key):

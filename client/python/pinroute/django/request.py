@@ -109,14 +109,17 @@ class ServedRequest:
             self._record_at_commit(part, wrapper)
 
     def _record_at_commit(self, part, wrapper):
-        """Once per transaction.  A savepoint that is rolled back takes its hook along: the next write sets another."""
+        """Once per transaction, before the hooks of others, which may call for readers.
+        A savepoint that is rolled back takes its hook along: the next write sets another."""
         recorder = part.recorder
         if recorder is None:
             def recorder():
                 self._record(part)
             part.recorder = recorder
-        if not any(hook[1] is recorder for hook in wrapper.run_on_commit):
+        hooks = wrapper.run_on_commit
+        if not any(hook[1] is recorder for hook in hooks):
             wrapper.on_commit(recorder)
+            hooks.insert(0, hooks.pop())
 
     def _hold(self, part):
         """Holds under each key that is known by now, once."""
