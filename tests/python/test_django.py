@@ -517,6 +517,47 @@ class Writers(Case):
         client.cookies[COOKIE] = f"garbage.{good}"
         self.assertEqual(client.get("/where").content, b"default")
 
+    def test_what_no_token_looks_like_is_not_sent_back(self):
+        self.override(PINROUTE_DIR="/nowhere", PINROUTE_TOKEN_HEADER="X-Pinroute-Token")
+        for text in ("a\nb", "a b", "a;b", "<b>"):
+            client = Client()
+            client.cookies[COOKIE] = text
+            said = client.post("/where")
+            self.assertEqual((said.status_code, said.cookies.get(COOKIE)), (200, None))
+
+    def test_a_user_of_any_kind_breaks_nothing(self):
+        class Odd:
+            @property
+            def is_authenticated(self):
+                raise RuntimeError
+
+        def view(request):
+            request.user = user
+            return HttpResponse(read())
+
+        self.view(view)
+        unseen = SimpleLazyObject(lambda: SimpleLazyObject(self.fail))
+        unseen._setup()
+        for user in (types.SimpleNamespace(is_authenticated=True), unseen, None,
+                     types.SimpleNamespace(is_authenticated=True, pk=None)):
+            client, key = self.client_of_session()
+            self.assertIn(client.get("/view").content.decode(), REPLICAS)
+            client.post("/view")
+            self.assertTrue(is_pinned(key))
+        user = Odd()
+        with self.assertLogs("pinroute.django", "ERROR"):
+            self.assertEqual(Client().get("/view").content, b"default")
+
+    def test_attributes_of_the_request_may_come_and_go(self):
+        request = HttpRequest()
+        request.user, request.method = None, "GET"
+        PinningRouterMiddleware().process_request(request)
+        self.assertIn(read(), REPLICAS)
+        request.other = request.__dict__.pop("user")
+        self.assertIn(read(), REPLICAS)
+        request.__dict__.clear()
+        self.assertIn(read(), REPLICAS)
+
     def test_the_seeds_cookie_counts_just_after_the_switch(self):
         conf.forget()
         client = Client()
@@ -747,6 +788,37 @@ class Keys(Case):
         self.assertEqual(len(asked), 3)
         self.assertTrue(set(asked + said[:2]) <= set(REPLICAS))
         self.assertEqual(said[2:], ["default"] * 3)
+
+    def test_a_function_that_fell_back_to_the_session_is_asked_again_for_the_user(self):
+        def view(request):
+            before, request.user = read(), user
+            return HttpResponse(f"{before in REPLICAS} {read()}")
+
+        user = types.SimpleNamespace(is_authenticated=True, pk=self.id())
+        site.site().router.record_write(0, f"u:{user.pk}")
+        self.view(view)
+        with override_settings(PINROUTE_KEY="pinroute.django.default_key"):
+            self.assertEqual(self.client_of_session()[0].get("/view").content, b"True default")
+
+    def test_while_it_is_asked_other_threads_of_the_request_read_from_the_primary(self):
+        def key(request):
+            asked.set()
+            self.assertTrue(answer.wait(10))
+            return self.key
+
+        def view(request):
+            other = threading.Thread(target=contextvars.copy_context().run, args=(read,))
+            other.start()
+            self.assertTrue(asked.wait(10))
+            mine = read()
+            answer.set()
+            other.join()
+            return HttpResponse(f"{mine} {read() in REPLICAS}")
+
+        asked, answer = threading.Event(), threading.Event()
+        self.view(view)
+        with override_settings(PINROUTE_KEY=key):
+            self.assertEqual(Client().get("/view").content, b"default True")
 
     def test_a_function_that_fails_costs_the_request_the_replicas_and_is_logged_once(self):
         async def later(request):

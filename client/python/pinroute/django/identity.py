@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import logging
 import secrets
+from threading import get_ident
 
 from django.conf import settings
 from django.utils.functional import LazyObject, empty
@@ -29,10 +30,11 @@ def default_key(request):
 def _user_key(request):
     for name in ("user", "_cached_user", "_acached_user"):
         user = request.__dict__.get(name)
-        if isinstance(user, LazyObject):
+        while isinstance(user, LazyObject):
             user = user._wrapped
-        if user is not None and user is not empty and getattr(user, "is_authenticated", False):
-            return f"u:{user.pk}"
+        pk = getattr(user, "pk", None) if user is not empty and getattr(user, "is_authenticated", False) else None
+        if pk is not None:
+            return f"u:{pk}"
     return None
 
 
@@ -67,44 +69,46 @@ def as_key(value):
 
 
 class Identity:
-    """The keys of one request, in the order in which they became known.
+    """The keys of one request, the best one last.  Shared by the request's threads: `keys` is replaced, never changed.
 
     settled    the key is final: nobody has to look again before the end of the request
-    in_doubt   the site's key function failed
+    in_doubt   the key could not be told: the site's function failed
+    asker      the thread that looks at this moment, or None
     """
 
-    __slots__ = ("_http", "_function", "_asking", "keys", "settled", "in_doubt")
+    __slots__ = ("_http", "_function", "_answered", "keys", "settled", "in_doubt", "asker")
 
     def __init__(self, http, function=None, key=None):
         self._http = http
         self._function = function
-        self._asking = False
+        self._answered = function is None  # else it is asked at each read, until it knows
         self.keys = []
         self.settled = http is None
         self.in_doubt = False
+        self.asker = None
         self._add(as_key(key))
         if http is not None and function is None:
             self._add(as_key(_session_key(http)))
 
     def _add(self, key):
-        """Is it a key that was not known?"""
-        if key is None or key in self.keys:
-            return False
-        self.keys.append(key)
-        return True
+        if key is not None and key != self.key:
+            self.keys = [*(k for k in self.keys if k != key), key]
 
     @property
     def key(self):
         """The best key by now, or None."""
-        return self.keys[-1] if self.keys else None
+        keys = self.keys
+        return keys[-1] if keys else None
 
     def look(self):
-        """Looks at what the application has found out meanwhile.  Is there a better key now?"""
-        if self._http is None or self._asking:
-            return False
-        key = as_key(_user_key(self._http)) if self._function is None else self._ask()
-        self.settled = key is not None
-        return self._add(key)
+        """Looks at what the application has found out meanwhile.  A function's key is not final: it may have fallen
+        back to the session, of which the user is not yet known."""
+        if self._http is None or self.asker:
+            return
+        key = self._ask()
+        self._answered = not self.in_doubt and (key is not None or self._function is None)
+        self.settled = key is not None and self._function is None
+        self._add(key)
 
     def signs(self):
         """What shows at a glance that look() may find more, as
@@ -114,35 +118,33 @@ class Identity:
         if self._http is None:
             return {}, 0, None, None, _NOT_LAZY
         about, lazy = self._http.__dict__, _NOT_LAZY
-        probe = "user" if "user" in about else next(iter(about))
-        user = about[probe]
+        probe = "user" if "user" in about else next(iter(about), None)
+        user = about.get(probe)
         if isinstance(user, LazyObject) and user._wrapped is empty:
             lazy = object.__getattribute__(user, "__dict__")
-        return about, len(about) if self._function is None else -1, probe, user, lazy
+        return about, len(about) if self._answered else -1, probe, user, lazy
 
     def _ask(self):
-        self._asking = True  # its own reads are routed by what is known
+        failed_before, self.in_doubt = self.in_doubt, False
+        self.asker = get_ident()
         try:
-            return as_key(self._function(self._http))
+            return as_key((self._function or _user_key)(self._http))
         except Exception:
-            if not self.in_doubt:
-                log.exception("PINROUTE_KEY failed: reads of this request go to the primary")
+            if not failed_before:
+                log.exception("%s failed: reads of this request go to the primary",
+                              "PINROUTE_KEY" if self._function else "request.user")
             self.in_doubt = True
             return None
         finally:
-            self._asking = False
+            self.asker = None
 
     def all(self, response=None):
         """Every key by which the client may come back, as of now; one made at random when there is none."""
         if self._http is not None:
             self.look()
-            best = self.key
-            if self._function is None:
-                for key in _later_session_keys(self._http, response):
-                    self._add(as_key(key))
-            if best is not None:  # a session's new key is one more, not a better one than the user
-                self.keys.remove(best)
-                self.keys.append(best)
+            if self._function is None:  # a session's new key is one more, not a better one than the user
+                later = [as_key(key) for key in _later_session_keys(self._http, response)]
+                self.keys = [*(key for key in later if key not in self.keys), *self.keys]
         if not self.keys:
-            self.keys.append(b"a:" + secrets.token_urlsafe(18).encode())
+            self.keys = [b"a:" + secrets.token_urlsafe(18).encode()]
         return self.keys

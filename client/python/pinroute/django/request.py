@@ -26,15 +26,16 @@ class Part:
     carried  tokens that the client brought for this cluster
     """
 
-    __slots__ = ("group", "primary", "nodes", "cluster", "scope", "node", "seat", "pinned", "wrote", "carried", "held",
-                 "recorder")
+    __slots__ = ("group", "primary", "nodes", "cluster", "scope", "key", "node", "seat", "pinned", "wrote", "carried",
+                 "held", "recorder")
 
-    def __init__(self, group, cluster, scope, pinned):
+    def __init__(self, group, cluster, scope, key, pinned):
         self.group = group
         self.primary = group.primary
         self.nodes = group.nodes
         self.cluster = cluster
         self.scope = scope
+        self.key = key
         self.node = scope.node
         self.seat = (0, None)
         self.pinned = pinned
@@ -50,6 +51,12 @@ class Part:
             wrapper = connections[self.primary]
             self.seat = (get_ident(), wrapper)
         return wrapper
+
+    def rekey(self, key):
+        """The client is known by this key; whoever finds that out first tells the scope, before anyone reads by it."""
+        if key != self.key:
+            self.scope.rekey(key)
+            self.key = key
 
 
 class ServedRequest:
@@ -68,7 +75,8 @@ class ServedRequest:
         self._identity = identity
         self.known = identity.settled
         self._notice()
-        self._parts = [Part(group, number, site.router.scope(number, identity.key), pinned)
+        key = identity.key
+        self._parts = [Part(group, number, site.router.scope(number, key), key, pinned)
                        for group, number in zip(site.groups, site.clusters)]
         self.only = self._parts[0] if len(self._parts) == 1 else None
         self._meant = self._parts if cluster is None else [self._parts[site.groups.named(cluster).number]]
@@ -85,9 +93,11 @@ class ServedRequest:
     def look(self):
         """Has the client become known?  True: there is doubt who it is, so the primary is right."""
         identity = self._identity
-        if identity.look():
-            for part in self._parts:
-                part.scope.rekey(identity.key)
+        if identity.asker:  # its own reads are routed by what is known, those of other threads have to wait or do this
+            return identity.asker != get_ident()
+        identity.look()
+        for part in self._parts:
+            part.rekey(identity.key)
         self.known = identity.settled
         self._notice()
         return identity.in_doubt and not self.known
@@ -131,7 +141,7 @@ class ServedRequest:
                 self._site.router.hold(part.cluster, key, self._site.hold_ms)
 
     def _record(self, part, response=None):
-        for key in list(self._identity.all(response)):
+        for key in self._identity.all(response):
             self._site.router.record_write(part.cluster, key, pin_seconds_to_record())
 
     def accept(self, carried):
