@@ -285,13 +285,37 @@ class Reads(Case):
                     with transaction.atomic(using="shadow-1"):
                         self.assertIn(router.db_for_read(Note), REPLICAS)
 
-    def test_a_task_that_outlives_its_request_is_outside_of_it(self):
-        with request_scope(key=self.key) as request:
-            mark_written()
+    def test_in_a_later_thread_with_the_same_number_a_transaction_is_its_own(self):
+        def look(in_transaction):
+            with transaction.atomic() if in_transaction else contextlib.nullcontext():
+                seen[in_transaction].add(read())
+            connections.close_all()
+
+        seen = collections.defaultdict(set)
+        with request_scope():
+            for n in range(20):
+                thread = threading.Thread(target=contextvars.copy_context().run, args=(look, n % 2 == 1))
+                thread.start()
+                thread.join()
+        self.assertEqual(seen[True], {"default"})
+        self.assertLessEqual(seen[False], set(REPLICAS))
+
+    def test_what_outlives_its_request_reads_what_that_wrote_and_writes_as_outside(self):
+        with request_scope() as request:
+            pass
         state.enter(request)
-        self.assert_read_from_replicas()
+        self.assertIn(read(), REPLICAS)
+        with transaction.atomic():
+            self.assertEqual(read(), "default")
         mark_written()
         self.assertEqual(read(), "default")
+        unpin_this_thread()
+        for begin in (request_scope(), request_scope(key=self.key)):
+            with begin as request:
+                self.assertIn(read(), REPLICAS)
+                mark_written()
+            state.enter(request)
+            self.assertEqual(read(), "default")
 
     def test_a_threads_transaction_is_its_own_also_within_one_request(self):
         seen = []

@@ -6,8 +6,9 @@ from django.db import connections
 
 import pinroute
 
-from . import tokens
+from . import state, tokens
 from .conf import pin_seconds_to_record
+from .state import here
 
 PINNING = (pinroute.PINNED, pinroute.FLOOR, pinroute.FORCED)
 
@@ -37,7 +38,7 @@ class Part:
         self.scope = scope
         self.key = key
         self.node = scope.node
-        self.seat = (0, None)
+        self.seat = (None, None)
         self.pinned = pinned
         self.wrote = False
         self.carried = []
@@ -47,9 +48,9 @@ class Part:
     def connection(self):
         """This thread's connection to the primary, open or not."""
         thread, wrapper = self.seat
-        if thread != get_ident():
+        if thread is not here.thread:
             wrapper = connections[self.primary]
-            self.seat = (get_ident(), wrapper)
+            self.seat = (here.thread, wrapper)
         return wrapper
 
     def rekey(self, key):
@@ -64,7 +65,7 @@ class ServedRequest:
 
     only    the one part, when there is one
     known   who the client is will not change; else what Identity.signs() says: about, count, probe, probed, lazy
-    over    it has ended: who still carries it is outside of any request
+    over    it has ended: who still carries it reads what the client may know of, and writes as if outside
     """
 
     __slots__ = ("_site", "_identity", "_parts", "_meant", "only", "known", "about", "count", "probe", "probed", "lazy",
@@ -228,8 +229,16 @@ class ServedRequest:
         return max(self._site.router.route_read(part.cluster, key).pin_left_ms for part in self._parts)
 
     def end(self):
-        """No part of a request any more: leftover tasks are routed as if outside."""
+        """From here on, who still carries it asks read_after()."""
         self.over = True
         for part in self._parts:
+            part.rekey(self._identity.key)
+            part.scope.end()  # it decides anew, since what was written is recorded by now
             part.pinned = False
-            part.seat = (0, None)
+            part.seat = (None, None)
+
+    def read_after(self, part):
+        """A read of a task or thread that has outlived the request: by the client's key and tokens."""
+        if state.context_is_pinned() or in_transaction(connections[part.primary]):
+            return part.primary
+        return part.nodes[part.node()]

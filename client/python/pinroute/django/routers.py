@@ -1,6 +1,5 @@
 """routers.py -- what goes into DATABASE_ROUTERS."""
 import warnings
-from threading import get_ident
 
 from django.utils.functional import empty
 
@@ -12,6 +11,7 @@ from .site import site
 
 _current = state.current
 _forced = pinroute._forced.get
+_here = state.here
 
 
 def get_replica():
@@ -58,15 +58,15 @@ class PinningReplicaRouter(ReplicaRouter):
         if part.pinned or _forced():
             return part.primary
         thread, wrapper = part.seat
-        if thread != get_ident():
+        if thread is not _here.thread:
             if request.over:
-                return site().read(model)
+                return request.read_after(part)
             wrapper = part.connection()
         if wrapper.in_atomic_block or (not wrapper.autocommit and wrapper.connection is not None):
             return part.primary
         if not request.known:
             about = request.about
-            if (len(about) != request.count or about[request.probe] is not request.probed
+            if (len(about) != request.count or about.get(request.probe) is not request.probed
                     or request.lazy["_wrapped"] is not empty) and request.look():
                 return part.primary
         return part.nodes[part.node()]

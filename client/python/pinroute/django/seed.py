@@ -4,7 +4,6 @@ import itertools
 import os
 import random
 import warnings
-from threading import get_ident
 
 import pinroute
 
@@ -51,7 +50,7 @@ class SeedRequest:
         self.over = False
         self.known = True
         self.primary = DEFAULT_DB_ALIAS
-        self.seat = (0, None)
+        self.seat = (None, None)
         self.node = site.turns().__next__
         self.nodes = site.nodes
 
@@ -61,8 +60,12 @@ class SeedRequest:
         return self
 
     def connection(self):
-        self.seat = (get_ident(), _NoTransaction)
+        self.seat = (state.here.thread, _NoTransaction)
         return _NoTransaction
+
+    def read_after(self, part):
+        """A read of a task or thread that has outlived the request: as if outside."""
+        return DEFAULT_DB_ALIAS if state.context_is_pinned() else self.node()
 
     def write(self, model):
         return DEFAULT_DB_ALIAS
@@ -98,7 +101,7 @@ class SeedRequest:
     def end(self):
         self.over = True
         self.pinned = False
-        self.seat = (0, None)
+        self.seat = (None, None)
 
 
 def _warn(text, category):

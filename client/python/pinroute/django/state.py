@@ -1,5 +1,6 @@
 """state.py -- what the running code is in: a request, or none; and outside of requests, until when it is pinned.
 Kept in contextvars, so that threads, tasks and greenlets never see each other's."""
+import threading
 import time
 from contextvars import ContextVar
 
@@ -8,6 +9,16 @@ _pinned_until = ContextVar("pinroute.django.pinned_until", default=0.0)
 
 current = _request.get  # the request, which may be over when this task has outlived it
 enter = _request.set
+
+
+class _Here(threading.local):
+    """`thread` is this thread's own: unlike its number, it is never that of a later one."""
+
+    def __init__(self):
+        self.thread = object()
+
+
+here = _Here()
 
 
 def live():
