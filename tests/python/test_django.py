@@ -300,7 +300,7 @@ class Reads(Case):
         self.assertEqual(seen[True], {"default"})
         self.assertLessEqual(seen[False], set(REPLICAS))
 
-    def test_what_outlives_its_request_reads_what_that_wrote_and_writes_as_outside(self):
+    def test_what_outlives_its_request_reads_what_that_wrote(self):
         with request_scope() as request:
             pass
         state.enter(request)
@@ -682,6 +682,32 @@ class Commits(Case):
             transaction.on_commit(lambda: heard.append(is_pinned(self.key)))
             Note.objects.create(text="a")
         self.assertEqual(heard, [True])
+
+    def test_a_commit_that_outlives_the_request_is_recorded(self):
+        with request_scope(key=self.key) as request:
+            pass
+        state.enter(request)
+        with transaction.atomic():
+            Note.objects.create(text="its client has hung up")
+            self.assertFalse(is_pinned(self.key))
+        self.assertTrue(is_pinned(self.key))
+
+    def test_what_is_recorded_counts_for_a_request_that_has_read_before(self):
+        def in_a_job():
+            with request_scope(key=self.key):
+                Note.objects.create(text="a")
+
+        def in_a_transaction():
+            with transaction.atomic():
+                Note.objects.create(text="a")
+            unpin_this_thread()
+
+        for write in (in_a_job, in_a_transaction):
+            self.key += "."
+            with request_scope(key=self.key):
+                self.assertIn(read(), REPLICAS)
+                write()
+                self.assertEqual(read(), "default")
 
     def test_each_transaction_is_recorded(self):
         recorded = []

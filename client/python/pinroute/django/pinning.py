@@ -179,6 +179,8 @@ def request_scope(key=None, token=None, cluster=None):
             request.abandon()
         finally:
             request.end()
+            if before is not None:
+                before.decide_anew()
 
 
 def token():

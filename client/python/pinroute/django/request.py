@@ -65,7 +65,7 @@ class ServedRequest:
 
     only    the one part, when there is one
     known   who the client is will not change; else what Identity.signs() says: about, count, probe, probed, lazy
-    over    it has ended: who still carries it reads what the client may know of, and writes as if outside
+    over    it has ended: who still carries it reads what the client may know of
     """
 
     __slots__ = ("_site", "_identity", "_parts", "_meant", "only", "known", "about", "count", "probe", "probed", "lazy",
@@ -107,6 +107,7 @@ class ServedRequest:
         """The alias for a write; from now on this request reads from the primary, too."""
         part = self.only or self.part(model)
         if self.over:
+            self._record_at_commit(part, connections[part.primary])
             return self._site.write(model)
         self._wrote(part)
         return part.primary
@@ -115,13 +116,13 @@ class ServedRequest:
         part.pinned = part.wrote = True
         if self._site.hold_ms:
             self._hold(part)
-        wrapper = part.connection()
-        if wrapper.in_atomic_block:
-            self._record_at_commit(part, wrapper)
+        self._record_at_commit(part, part.connection())
 
     def _record_at_commit(self, part, wrapper):
         """Once per transaction, before the hooks of others, which may call for readers.
         A savepoint that is rolled back takes its hook along: the next write sets another."""
+        if not wrapper.in_atomic_block:
+            return
         recorder = part.recorder
         if recorder is None:
             def recorder():
@@ -163,6 +164,13 @@ class ServedRequest:
     def unpin(self):
         for part in self._parts:
             part.pinned = False
+        self.decide_anew()
+
+    def decide_anew(self):
+        """Something may have been recorded: no part repeats what it decided before that."""
+        for part in self._parts:
+            part.rekey(self._identity.key)
+            part.scope.end()
 
     def is_pinned(self):
         return any(part.pinned or part.scope.read().reason in PINNING for part in self._parts)
@@ -231,9 +239,8 @@ class ServedRequest:
     def end(self):
         """From here on, who still carries it asks read_after()."""
         self.over = True
+        self.decide_anew()
         for part in self._parts:
-            part.rekey(self._identity.key)
-            part.scope.end()  # it decides anew, since what was written is recorded by now
             part.pinned = False
             part.seat = (None, None)
 

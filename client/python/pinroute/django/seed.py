@@ -76,6 +76,9 @@ class SeedRequest:
     def unpin(self):
         self.pinned = False
 
+    def decide_anew(self):
+        """It does so for each read."""
+
     def is_pinned(self):
         return self.pinned
 
