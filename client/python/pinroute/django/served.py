@@ -37,7 +37,8 @@ class ServedSite:
         place = self.conf.dir or os.environ.get("PINROUTE_DIR") or "/run/pinroute"
         for group, cluster in zip(self.groups, self.clusters):
             if not self.router.has_cluster(group.name):
-                _warn(f"pinrouted has no cluster {group.name!r}", "name it as in [cluster NAME] of pinrouted.ini", group)
+                _warn(f"pinrouted has no cluster {group.name!r}",
+                      "name it as in [cluster NAME] of pinrouted.ini", group)
             elif self.router.route_read(cluster).reason == pinroute.STORE_UNAVAILABLE:
                 _warn(f"there is no store of pinrouted's to read in {place}",
                       "start pinrouted, correct PINROUTE_DIR, or have this user join pinrouted's group", group)
