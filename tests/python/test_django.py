@@ -543,10 +543,8 @@ class Writers(Case):
 
     def test_what_no_token_looks_like_is_not_sent_back(self):
         self.override(PINROUTE_DIR="/nowhere", PINROUTE_TOKEN_HEADER="X-Pinroute-Token")
-        for text in ("a\nb", "a b", "a;b", "<b>"):
-            client = Client()
-            client.cookies[COOKIE] = text
-            said = client.post("/where")
+        for text in (r'"a\012b"', '"a b"', r'"a\073b"', "<b>"):  # newer Pythons' clients refuse to say the first
+            said = Client(HTTP_COOKIE=f"{COOKIE}={text}").post("/where")
             self.assertEqual((said.status_code, said.cookies.get(COOKIE)), (200, None))
 
     def test_a_user_of_any_kind_breaks_nothing(self):
