@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
-"""tally.py -- adds up what the tests of some ctest runs said, result by result.
+"""tally.py -- adds up what the tests of some ctest runs said, result by result, and the failure contract, cell by cell.
 Reads ctest's logs; the last line is `N passed, N failed`; a test program that says nothing has failed."""
+import os
 import re
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "scenario", "faults"))
+import contract  # noqa: E402  (its directory is known only now)
 
 HEAD = re.compile(r"^\d+/\d+ Testing: (\S+)$", re.M)
 CRITERION = re.compile(r"Tested: *(\d+) *\| *Passing: *(\d+) *\| *Failing: *(\d+) *\| *Crashing: *(\d+)")
@@ -41,8 +45,21 @@ def verdict(output, ok):
     return passed, failed, skipped
 
 
+def cells(said):
+    """Says how much of the failure contract was shown; returns how many cells were not."""
+    hold, lacking, skipped = contract.report(said)
+    for line in skipped:
+        print(f"skipped: {line}")
+    for line in lacking:
+        print(f"the failure contract: {line}")
+    cells = len(contract.ROWS) * len(contract.COLUMNS)
+    faults = sum(len(faults) for _, faults in contract.ROWS.values()) * len(contract.COLUMNS)
+    print(f"the failure contract: {len(hold)} of {cells} cells hold, {faults} faults")
+    return cells - len(hold)
+
+
 def main(paths):
-    total = [0, 0, 0]
+    total, said_by_faults = [0, 0, 0], ""
     for path in paths:
         run = [0, 0, 0]
         try:
@@ -56,12 +73,16 @@ def main(paths):
             run[1] = 1
         for name, output, ok in programs(log):
             result = verdict(output, ok)
+            if name.startswith("faults/"):
+                said_by_faults += output
             if result[1]:
                 print(f"\n---- {name} failed; the end of what it said (all of it: {path}):")
                 print("\n".join(output.strip().splitlines()[-40:]), "\n")
             run = [a + b for a, b in zip(run, result)]
         print(f"{path}: {run[0]} passed, {run[1]} failed, {run[2]} skipped")
         total = [a + b for a, b in zip(total, run)]
+    if said_by_faults:
+        total[1] += cells(said_by_faults)
     print(f"{total[0]} passed, {total[1]} failed" + (f", {total[2]} skipped" if total[2] else ""))
     return 0 if total[0] and not total[1] else 1
 

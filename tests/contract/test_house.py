@@ -1,15 +1,19 @@
 """test_house.py -- the rules of the house that a look at the files, the library and an installation can check.
 Needs no server and no daemon."""
 import glob
+import itertools
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 SOURCE = os.environ.get("PINROUTE_SOURCE") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("PINROUTE_BUILD") or os.path.join(SOURCE, "build", "dev")
+sys.path.insert(0, os.path.join(SOURCE, "tests", "scenario", "faults"))
+import contract  # noqa: E402  (its directory is known only now)
 
 # Whose headers may a layer's files include?  Everything above is out of reach.
 MAY_INCLUDE = {
@@ -108,6 +112,12 @@ class Files(unittest.TestCase):
     def test_the_top_level_holds_nothing_without_a_reason(self):
         strangers = {name for name in os.listdir(SOURCE) if not name.startswith(".")} - TOP_LEVEL
         self.assertEqual(strangers, set())
+
+    def test_the_failure_contract_that_is_tested_is_that_of_the_readme(self):
+        text = lines("README.md")
+        table = itertools.takewhile(lambda line: line.startswith("| "), text[text.index("## When something fails") + 2:])
+        rows = [line.split(" | ")[0].removeprefix("| ") for line in table][2:]
+        self.assertEqual(rows, [words for words, _ in contract.ROWS.values()])
 
     def test_c_is_formatted(self):
         tool = shutil.which("clang-format")

@@ -55,6 +55,20 @@ class Tally(unittest.TestCase):
         self.assertEqual(judge(ctest_log(a_bad="5 passed, 0 failed")), (1, "5 passed, 1 failed"))
         self.assertEqual(judge(ctest_log(a_bad="killed after a timeout")), (1, "0 passed, 1 failed"))
 
+    def test_cells_of_the_contract_that_were_not_shown_fail_the_run(self):
+        every = [(row, column, fault) for row, (_, faults) in tally.contract.ROWS.items()
+                 for column in tally.contract.COLUMNS for fault in faults]
+
+        def run(verdict, cells):
+            said = "".join(f"cell: {' / '.join(cell)}: {verdict}\n" for cell in cells)
+            log = ctest_log(a=said + "Ran 1 test in 0.1s\n\nOK").replace("unit/", "faults/")
+            return judge(log)
+
+        self.assertEqual(run("holds", every), (0, "1 passed, 0 failed"))
+        self.assertEqual(run("holds", every[1:]), (1, "1 passed, 1 failed"))
+        self.assertEqual(run("broken", every), (1, f"1 passed, {3 * len(tally.contract.ROWS)} failed"))
+        self.assertEqual(run("skipped (no namespaces)", every), (1, f"1 passed, {3 * len(tally.contract.ROWS)} failed"))
+
     def test_silence_is_no_success(self):
         self.assertEqual(judge(ctest_log(a="hello")), (1, "0 passed, 1 failed"))
         self.assertEqual(judge(ctest_log(a=CRITERION.format(0, 0, 0, 0))), (1, "0 passed, 1 failed"))
