@@ -226,6 +226,8 @@ class Daemon:
     """pinrouted on a directory and a config file of its own.  start() returns when it has said READY.
     Two of them stand for two hosts: with the same `keys` (random_key()), each in a key_file of its own."""
 
+    command = [os.path.join(BUILD, "pinrouted")]  # whoever starts it in another way has its own
+
     def __init__(self, clusters, options=None, cluster_options=None, start=True, keys=()):
         self.dir = scratch(memory=True)
         self.keys = list(keys)
@@ -266,8 +268,8 @@ class Daemon:
         assert self.process is None or self.process.poll() is not None, "it runs already"
         seen = len(self.log)
         began = time.monotonic()
-        self.process = spawn([os.path.join(BUILD, "pinrouted"), "-c", self.conf], stdin=subprocess.DEVNULL,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+        self.process = spawn([*self.command, "-c", self.conf], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True, errors="replace")
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         if wait:
@@ -416,6 +418,8 @@ def run_program(name, *words, within=120):
 class Worker:
     """An application process (worker.c) with a handle of its own.  Clusters are given by name."""
 
+    command = [os.path.join(BUILD, "tests", "worker")]  # a subclass may start it in another way
+
     def __init__(self, where=None, opened=True, process=None, pipes=None, clusters=None):
         self.process = process
         self.clusters = dict(clusters or {})
@@ -423,8 +427,7 @@ class Worker:
         if pipes:
             self.stdin, self.stdout = pipes
         else:
-            self.process = spawn([os.path.join(BUILD, "tests", "worker")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                 text=True)
+            self.process = spawn(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             self.stdin, self.stdout = self.process.stdin, self.process.stdout
             self.pid = self.process.pid
         if opened and not pipes:
