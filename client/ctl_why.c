@@ -53,7 +53,8 @@ static bool look(struct ctl_why *w, const struct view *view)
         if (w->status == VIEW_AGAIN)
                 return false;
         if (w->status == VIEW_OK)
-                memcpy(&w->cluster, w->facts.cluster, sizeof w->cluster);
+                memcpy(&w->cluster, w->facts.cluster, /* NOLINT(*NonNullParamChecker): set with VIEW_OK */
+                       sizeof w->cluster);
         if (!view_holds(view, &at))
                 return false;
         w->facts.cluster = &w->cluster;

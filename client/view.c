@@ -51,7 +51,7 @@ static int cluster_of(const struct view *v, struct view_at *at, unsigned n_clust
                 if (st == WALK_BAD)
                         return VIEW_UNUSABLE;
                 const struct pnr_cluster *c = record;
-                if (st == WALK_ABSENT || memcmp(c->name, name, PNR_NAME_SIZE) != 0 ||
+                if (st != WALK_FOUND || memcmp(c->name, name, PNR_NAME_SIZE) != 0 ||
                     c->flags & PNR_CLUSTER_REMOVED)
                         continue;
                 at->number = number;
@@ -249,5 +249,5 @@ bool view_is_linked(const struct view *v, const char *dir)
 void view_blank(struct view *v)
 {
         syscall(SYS_mmap, v->walk.map, v->walk.pages * PNR_PAGE_SIZE, PROT_READ,
-                MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0l);
+                MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
 }

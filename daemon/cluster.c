@@ -14,9 +14,11 @@
 #define FIRST_CHECKS_MS 50  /* between checks of a node of unknown state, so that a start is quick */
 #define PROBER_GRACE_MS 250 /* the prober keeps the deadlines; this much later it is not believed in */
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): n is the name of a variable */
 #define FOR_EACH_NODE(c, n)                                                                                  \
         for (struct cluster_node *n = (c)->node; n < (c)->node + PNR_NODES_MAX; n++)                         \
                 if (n->conf.name[0])
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static unsigned slot_of(const struct cluster *c, const struct cluster_node *n)
 {

@@ -101,7 +101,7 @@ static bool name_read(const char *text, char name[PNR_NAME_SIZE])
         memset(name, 0, PNR_NAME_SIZE);
         if (strlen(text) >= PNR_NAME_SIZE)
                 return false;
-        memcpy(name, text, strlen(text));
+        memcpy(name, text, strlen(text) + 1);
         return pnr_name_valid(name);
 }
 

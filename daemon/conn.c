@@ -250,7 +250,7 @@ void conns_pause(struct conns *cs, bool pause)
 void conns_fini(struct conns *cs)
 {
         while (!TAILQ_EMPTY(&cs->by_use))
-                drop(TAILQ_FIRST(&cs->by_use));
+                drop(TAILQ_FIRST(&cs->by_use)); /* NOLINT(clang-analyzer-unix.Malloc): it is off the list */
         event_free(cs->acceptable);
         event_free(cs->again);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/conf.h"
+#include "daemon/log.h"
 #include "proto/nearest.h"
 
 #define RECORD_DAEMON       struct conf
@@ -102,6 +103,7 @@ static void show_record(enum option_scope scope, const void *record, const char 
                 value_show(o->rule.kind, option_field(o, record), value, sizeof value);
                 if (fallback[0] == '=') {
                         const struct option *as = option_find(scope, fallback + 1);
+                        MUST(as); /* options.h names one of the same section */
                         value_show(as->rule.kind, option_field(as, record), other, sizeof other);
                         fallback = other;
                 }

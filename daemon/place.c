@@ -55,7 +55,7 @@ static void close_file_on_exec(int dir_fd, const char *name)
         DIR *fds = opendir("/proc/self/fd");
         if (fds && !fstatat(dir_fd, name, &want, AT_SYMLINK_NOFOLLOW))
                 for (struct dirent *e; (e = readdir(fds));) {
-                        int fd = atoi(e->d_name);
+                        int fd = (int)strtol(e->d_name, NULL, 10);
                         if (!fstat(fd, &st) && st.st_dev == want.st_dev && st.st_ino == want.st_ino)
                                 fcntl(fd, F_SETFD, FD_CLOEXEC);
                 }

@@ -327,6 +327,7 @@ static void fill_parameters(struct probe *p, struct parameters *list, char *opti
         add(list, "replication", "");
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): once per address of the name, RESOLVE_ADDRESSES_MAX at most */
 static void start_connecting(struct probe *p)
 {
         struct parameters list = {.n = 0};
@@ -349,7 +350,8 @@ static void start_connecting(struct probe *p)
                 watch(p, EV_WRITE);
 }
 
-/* An attempt has failed: on to the name's next address, unless each has had its turn. */
+/* An attempt has failed: on to the name's next address, unless each has had its turn.
+ * NOLINTNEXTLINE(misc-no-recursion): see above */
 static void connect_or_fail(struct probe *p)
 {
         p->address++;

@@ -36,7 +36,8 @@ static int take_range(struct store *s, uint64_t place, struct mono now, struct r
         return STORE_OK;
 }
 
-/* Halves as often as it takes.  On STORE_FULL some halves are written: the transaction is to be aborted. */
+/* Halves as often as it takes.  On STORE_FULL some halves are written: the transaction is to be aborted.
+ * NOLINTNEXTLINE(misc-no-recursion): to PIN_BITS_MAX at most */
 static int put_halves(struct store *s, uint64_t lo, unsigned bits, const struct pin_list *list)
 {
         struct pnr_pins page;
