@@ -4,6 +4,8 @@
  *   counts   `acked=N failed=N slowest=N decisions=N misses=N attached=N unpinned=N unpinned_balanced=N ...`,
  *            since the beginning; slowest: acknowledged to the recorder that has the fewest
  *   check    looks into the store for every acknowledged pin that lives: `pins=N missing=N`
+ *   down US  the daemon is dead, waits count from that time on: `down=1`
+ *   back     recorders that were acknowledged since, what they waited in sum, and at most
  *   quit     ends all; `lost=N`: processes that had ended before
  *
  * A recorder's keys are its own and each is recorded once, for SECONDS.  Deciders keep their handle,
@@ -29,6 +31,7 @@ struct said {
 struct recorder {
         _Atomic uint64_t acked; /* in ring[0 .. acked-1], modulo RING */
         _Atomic uint64_t failed;
+        _Atomic int64_t back_us; /* first acknowledged what it began after the daemon's death; 0: not yet */
         struct said ring[RING];
 };
 
@@ -37,11 +40,17 @@ struct sums {
         _Atomic uint64_t reason[CREW_REASONS];
 };
 
+struct death {
+        _Atomic int64_t since_us; /* waits count from then */
+        _Atomic int64_t dead_us;  /* and nothing that began later was acknowledged by who died */
+};
+
 static struct {
         const char *dir, *cluster;
         unsigned recorders, seconds;
         struct recorder *recorder;
         struct sums *sums;
+        struct death *death;
 } run;
 
 static struct crew_key key_of(unsigned recorder, uint64_t number)
@@ -56,13 +65,15 @@ static void keep_recording(void *arg, unsigned self)
         struct recorder *r = &run.recorder[self];
         for (uint64_t number = 0;; number++) {
                 struct crew_key k = key_of(self, number);
-                int64_t sent_ms = crew_now_ms();
+                int64_t sent_us = crew_now_us(), sent_ms = sent_us / 1000;
                 if (crew_record(&at, &k, run.seconds) == PINROUTE_OK) {
                         struct said *s = &r->ring[r->acked % RING];
                         atomic_store(&s->end_ms, 0);
                         atomic_store(&s->number, number);
                         atomic_store(&s->end_ms, sent_ms + run.seconds * 1000);
                         atomic_fetch_add(&r->acked, 1);
+                        if (!r->back_us && sent_us >= run.death->dead_us)
+                                atomic_store(&r->back_us, crew_now_us());
                 } else {
                         atomic_fetch_add(&r->failed, 1);
                 }
@@ -177,6 +188,30 @@ static void check(void)
         printf("pins=%llu missing=%llu\n", (unsigned long long)pins, (unsigned long long)missing);
 }
 
+static void down(int64_t since_us)
+{
+        run.death->since_us = since_us;
+        run.death->dead_us = crew_now_us();
+        for (unsigned i = 0; i < run.recorders; i++)
+                run.recorder[i].back_us = 0;
+        puts("down=1");
+}
+
+static void back(void)
+{
+        unsigned n = 0;
+        int64_t sum_us = 0, worst_us = 0;
+        for (unsigned i = 0; i < run.recorders; i++) {
+                int64_t back_us = run.recorder[i].back_us, took_us = back_us - run.death->since_us;
+                if (!back_us)
+                        continue;
+                worst_us = took_us > worst_us ? took_us : worst_us;
+                sum_us += took_us;
+                n++;
+        }
+        printf("back=%u sum_us=%lld worst_us=%lld\n", n, (long long)sum_us, (long long)worst_us);
+}
+
 static void counts(void)
 {
         uint64_t acked = 0, failed = 0, slowest = UINT64_MAX;
@@ -201,6 +236,7 @@ int main(int argc, char **argv)
 {
         pid_t child[PROCESSES_MAX];
         char line[64];
+        long long since_us;
         unsigned n = 0;
         CREW_MUST(argc == 7);
         setvbuf(stdout, NULL, _IOLBF, 0);
@@ -212,6 +248,7 @@ int main(int argc, char **argv)
         CREW_MUST(run.recorders + deciders + newcomers <= PROCESSES_MAX);
         run.recorder = crew_share(run.recorders * sizeof *run.recorder);
         run.sums = crew_share(sizeof *run.sums);
+        run.death = crew_share(sizeof *run.death);
         for (unsigned i = 0; i < run.recorders; i++)
                 child[n++] = crew_fork(keep_recording, NULL, i);
         for (unsigned i = 0; i < deciders; i++)
@@ -221,6 +258,10 @@ int main(int argc, char **argv)
         while (fgets(line, sizeof line, stdin) && strcmp(line, "quit\n") != 0) {
                 if (strcmp(line, "check\n") == 0)
                         check();
+                else if (strcmp(line, "back\n") == 0)
+                        back();
+                else if (sscanf(line, "down %lld", &since_us) == 1)
+                        down(since_us);
                 else
                         counts();
         }

@@ -6,6 +6,7 @@ import shutil
 import statistics
 import struct
 import subprocess
+import time
 import unittest
 
 import harness
@@ -22,6 +23,7 @@ class Load:
     """load.c: processes that record, that decide, and that come and go."""
 
     def __init__(self, daemon, recorders=4, deciders=2, newcomers=1):
+        self.recorders = recorders
         self.process = harness.spawn([os.path.join(harness.BUILD, "tests", "load"), daemon.dir, "main", str(recorders),
                                       str(deciders), str(newcomers), str(PIN_SECONDS)],
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -39,6 +41,10 @@ class Load:
         before = self.counts().slowest
         return eventually(lambda: (now := self.counts()).slowest >= before + acknowledged and now, within=20,
                           what="all recorders are acknowledged again")
+
+    def all_are_back(self):
+        """Every recorder was acknowledged since the daemon was killed."""
+        return eventually(lambda: (said := self.do("back")).back == self.recorders and said, within=20)
 
     def shows_replicas(self):
         """A key without a pin is read from a replica: no floor hides what is amiss."""
@@ -120,21 +126,37 @@ class Restart(harness.Scenario):
         self.assertGreater(after.decisions, before.decisions)
         self.assertGreater(after.attached, before.attached, "nobody came anew")
 
+    def kill_and_start(self, daemon, load, noticed):
+        """Started again at once, or when records have failed: how long it took, and how long each recorder waited."""
+        load.goes_on(100)
+        failed = load.counts().failed
+        since = time.monotonic_ns()
+        daemon.kill()
+        if noticed:
+            eventually(lambda: load.counts().failed > failed + 4, what="records fail")
+            since = time.monotonic_ns()
+        load.do(f"down {since // 1000}")
+        return daemon.start()
+
     def test_a_killed_daemon_comes_back_with_every_acknowledged_pin(self):
         daemon, load = self.serve()
-        took, pins = [], 0
-        for _ in range(size(50, 10)):
-            load.goes_on(100)
-            daemon.kill()
-            took.append(daemon.start())
+        took, pins, waits = [], 0, {False: [], True: []}
+        for n in range(size(200, 10)):
+            noticed = n % 2 == 1
+            took.append(self.kill_and_start(daemon, load, noticed))
             said = load.do("check")
             self.assertEqual(said.missing, 0, "an acknowledged pin is not in the store")
             pins += said.pins
+            waits[noticed].append(load.all_are_back())
         counts = load.goes_on()
         self.assertEqual(counts.misses, 0)
         self.assertGreater(pins, 0)
         print(f"restart: {len(took)} kills, {pins} acknowledged pins looked for after them, none missing; exec to READY "
               f"{statistics.median(took) * 1000:.0f} ms, at most {max(took) * 1000:.0f}; {counts}")
+        for noticed, since in ((False, "the kill, when started at once"), (True, "its start, when away until records fail")):
+            mean = statistics.mean(w.sum_us / w.back for w in waits[noticed])
+            print(f"restart: from {since}, to a process's next record: {mean / 1000:.1f} ms on average, "
+                  f"at most {max(w.worst_us for w in waits[noticed]) / 1000:.0f}")
 
     def test_a_store_that_is_lost_under_load_costs_no_pinned_key(self):
         daemon, load = self.serve()
