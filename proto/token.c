@@ -97,13 +97,11 @@ bool pnr_token_read(const char *text, size_t len, const struct pnr_token_keys *k
         return true;
 }
 
-/* Dates in a token can be any: at the ends of the range a sum stays there. */
-static int64_t sum(int64_t a, int64_t b)
+/* Dates in a token can be any: at the end of the range a later one stays there. */
+static int64_t later(int64_t date_ms, uint32_t by_ms)
 {
         int64_t s;
-        if (__builtin_add_overflow(a, b, &s))
-                return a < 0 ? INT64_MIN : INT64_MAX;
-        return s;
+        return __builtin_add_overflow(date_ms, by_ms, &s) ? INT64_MAX : s;
 }
 
 enum pnr_token_verdict pnr_token_judge(const struct pnr_token *t, uint64_t cluster, int64_t wall_ms,
@@ -112,11 +110,11 @@ enum pnr_token_verdict pnr_token_judge(const struct pnr_token *t, uint64_t clust
         *left_ms = 0;
         if (t->cluster != cluster)
                 return PNR_TOKEN_FOREIGN;
-        int64_t ahead_ms = sum(wall_ms, PNR_TOKEN_AHEAD_MS + PNR_TOKEN_SLACK_MS);
-        int64_t deadline_ms = sum(t->issued_ms, t->left_ms);
+        int64_t ahead_ms = later(wall_ms, PNR_TOKEN_AHEAD_MS + PNR_TOKEN_SLACK_MS);
+        int64_t deadline_ms = later(t->issued_ms, t->left_ms);
         if (deadline_ms > ahead_ms)
                 return PNR_TOKEN_FORGED;
-        int64_t end_ms = sum(deadline_ms, PNR_TOKEN_SLACK_MS);
+        int64_t end_ms = later(deadline_ms, PNR_TOKEN_SLACK_MS);
         uint32_t most_ms = t->left_ms < max_pin_ms ? t->left_ms : max_pin_ms;
         if (wall_ms >= end_ms || most_ms == 0)
                 return PNR_TOKEN_EXPIRED;

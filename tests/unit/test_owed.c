@@ -24,6 +24,7 @@ Test(owed, a_debt_pins_its_key_in_its_cluster_until_its_deadline)
         expect_need(0, 1, (struct mono){1500}, 0);
         expect_need(1, 1, now, 0);
         expect_need(0, 2, now, 0);
+        cr_expect_eq(owed_need(&owed, 0, (struct pnr_key){{1, 1}}, now).until_ms, 0);
 }
 
 Test(owed, debts_of_one_key_are_merged_by_max_into_one_place)

@@ -147,6 +147,14 @@ Test(token, one_without_a_stamp_is_not_ours)
         cr_expect_not(pnr_token_read(text, PNR_TOKEN_CHARS, &keys, &got));
 }
 
+Test(token, one_of_another_version_is_not_ours_however_well_it_is_signed)
+{
+        static const char text[] =
+            "AgAAAIh3ZlVEMyIRCAcGBQQDAgEYFxYVFBMSEZp4VjQS782rAGjlz4sBAACYOgAAf3jXTf1Efx4kIdR26kag_g";
+        struct pnr_token_keys keys = keys_from(0, 1);
+        cr_expect_not(reads(text, PNR_TOKEN_CHARS, &keys));
+}
+
 /* ---- the judge ---- */
 
 #define ISSUED  1700000000000ll
