@@ -9,9 +9,9 @@
 #include "daemon/log.h"
 #include "daemon/promotion.h"
 #include "daemon/record.h"
+#include "daemon/rhythm.h"
 #include "daemon/schedule.h"
 
-#define FIRST_CHECKS_MS 50  /* between checks of a node of unknown state, so that a start is quick */
 #define PROBER_GRACE_MS 250 /* the prober keeps the deadlines; this much later it is not believed in */
 
 /* NOLINTBEGIN(bugprone-macro-parentheses): n is the name of a variable */
@@ -48,7 +48,7 @@ static void forget_caught_up(struct cluster *c, struct cluster_node *n)
 {
         if (n->caught_up)
                 c->dirty = true;
-        n->caught_up = 0;
+        n->caught_up = n->proven = 0;
         n->stamp = (struct mono){0};
 }
 
@@ -84,6 +84,7 @@ static void start_afresh(struct cluster *c, struct cluster_node *n, struct mono 
         n->window = (struct node_window){0};
         n->facts = (struct node_facts){.lag_ms = LAG_UNKNOWN};
         n->answers = false;
+        n->unanswered = 0;
         n->asked = 0;
         n->due = now;
         snprintf(n->why, sizeof n->why, "not checked yet");
@@ -137,7 +138,7 @@ void cluster_remember(struct cluster *c, const struct pnr_cluster *found, const 
                         cluster_set_admin(c, slot, (enum node_admin)admin[i], now);
                 if (c->conf.follow_promotion && i == found->primary) {
                         c->primary = slot;
-                        c->settled = true;
+                        c->settled = found->timeline != 0;
                         c->system_identifier = found->system_identifier; /* nobody older inherits */
                         c->timeline = found->timeline;
                 }
@@ -205,6 +206,7 @@ static void set_primary(struct cluster *c, unsigned slot, struct mono now)
         if (was == slot)
                 return;
         c->primary = slot;
+        c->primary_changes++;
         new_history(c);
         change_role(c, was, now);
         change_role(c, slot, now);
@@ -213,6 +215,8 @@ static void set_primary(struct cluster *c, unsigned slot, struct mono now)
 
 void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struct mono now)
 {
+        if (conf->follow_promotion && !c->conf.follow_promotion)
+                c->settled = c->timeline != 0; /* the primary so far, if it was heard as one, is the last */
         c->conf = *conf;
         c->removed = false;
         FOR_EACH_NODE (c, n)
@@ -290,6 +294,8 @@ static void follow_promotion(struct cluster *c, struct mono now)
         if (next.split_brain && !c->split_brain)
                 log_error("cluster %s: split brain: more than one node is out of recovery; the primary is %s",
                           c->conf.name, name);
+        else if (c->split_brain && !next.split_brain)
+                log_info("cluster %s: no split brain any more; the primary is %s", c->conf.name, name);
         c->split_brain = next.split_brain;
 }
 
@@ -340,10 +346,15 @@ static enum node_verdict replica_told(struct cluster *c, struct cluster_node *n,
                             : c->conf.lag_resume_ms,
         };
         enum node_verdict v = node_judge_replica(&n->facts, &by, now, n->why);
-        bool same_history = v != NODE_WRONG && c->timeline && n->facts.timeline == c->timeline &&
+        bool same_history = v != NODE_WRONG && c->timeline && n->facts.last_timeline == c->timeline &&
                             n->facts.system_identifier == c->system_identifier;
-        n->caught_up =
-            same_history && c->conf.early_release ? fence_reached(&c->fence, n->facts.position) : 0;
+        if (!same_history || !c->conf.early_release || promotion_is_forked(c))
+                n->proven = 0;
+        else if (n->facts.timeline)
+                n->proven = fence_reached(&c->fence, n->facts.position);
+        /* Replay goes forward only while the server runs, and on this connection the same one has run since:
+         * what it was proven to have it has, though it streams no more now that the primary is gone. */
+        n->caught_up = n->facts.timeline || !by.primary_answers ? n->proven : 0;
         n->stamp = n->sent;
         c->dirty = true;
         n->resumed = n->resumed && n->facts.lag_ms == LAG_UNKNOWN;
@@ -364,6 +375,7 @@ static bool may_be_good(const struct cluster *c, const struct cluster_node *n, s
 static void take_facts(struct cluster_node *n, const struct prober_result *r)
 {
         uint32_t earlier = r->connected ? 0 : n->facts.last_timeline;
+        n->proven = r->connected ? 0 : n->proven;
         n->facts = (struct node_facts){
             .known = true,
             .in_recovery = r->in_recovery,
@@ -381,6 +393,7 @@ static void answered(struct cluster *c, struct cluster_node *n, const struct pro
                      struct mono now)
 {
         n->answers = true;
+        n->unanswered = 0;
         n->took_us = r->took_us;
         take_facts(n, r);
         if (c->conf.follow_promotion)
@@ -412,8 +425,10 @@ static void not_answered(struct cluster *c, struct cluster_node *n, const char *
         forget_caught_up(c, n);
         if (is_primary(c, n))
                 fence_failed(&c->fence);
-        if (n->counts)
+        if (n->counts) {
+                n->unanswered++;
                 count_check(c, n, NODE_BAD, now);
+        }
         if (c->conf.follow_promotion)
                 follow_promotion(c, now);
 }
@@ -456,47 +471,10 @@ void cluster_lost_prober(struct cluster *c, struct mono now)
 
 /* ---- time ---- */
 
-static bool releases(const struct cluster *c, struct mono now)
-{
-        return c->conf.early_release && cluster_waits(c, now);
-}
-
-/* An answer ends pins for caught_up_trust only, so the next one must be there well before. */
-static int64_t replica_pause_ms(const struct cluster *c)
-{
-        int64_t third = c->conf.caught_up_trust_ms / 3;
-        return third < c->conf.fence_interval_ms ? third : c->conf.fence_interval_ms;
-}
-
-/* When this node is next to be asked, whatever for. */
-static struct mono ask_due(const struct cluster *c, const struct cluster_node *n, struct mono now)
-{
-        struct mono due = n->due;
-        if (!releases(c, now))
-                return due;
-        if (is_primary(c, n) && fence_wanted(&c->fence))
-                return mono_sooner(due, mono_plus(c->fenced_at, c->conf.fence_interval_ms));
-        if (cluster_schedules(c, n) && c->fence.fenced)
-                return mono_sooner(due, mono_plus(n->sent, replica_pause_ms(c)));
-        return due;
-}
-
-/* Keeps the rhythm of health checks: the next one is due an interval after this one was. */
-static bool take_health_turn(struct cluster *c, struct cluster_node *n, struct mono now)
-{
-        if (!mono_reached(now, n->due))
-                return false;
-        int64_t interval = n->state == NODE_UNKNOWN && c->conf.check_interval_ms > FIRST_CHECKS_MS
-                               ? FIRST_CHECKS_MS
-                               : c->conf.check_interval_ms;
-        n->due = mono_later(mono_plus(n->due, interval), mono_plus(now, interval / 2));
-        return true;
-}
-
 static void ask(struct cluster *c, struct cluster_node *n, struct mono now, cluster_ask_fn *fn, void *arg)
 {
-        n->counts = take_health_turn(c, n, now);
-        if (is_primary(c, n) && releases(c, now) && fence_wanted(&c->fence)) {
+        n->counts = rhythm_take_turn(c, n, now);
+        if (is_primary(c, n) && rhythm_releases(c, now) && fence_wanted(&c->fence)) {
                 fence_close(&c->fence); /* before the question, see fence.h */
                 c->fenced_at = now;
                 c->dirty = true;
@@ -517,8 +495,8 @@ void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *fn, void *
                         not_answered(c, n, "no answer from the prober", now);
                 }
                 if (n->asked)
-                        n->counts = take_health_turn(c, n, now) || n->counts;
-                else if (mono_reached(now, ask_due(c, n, now)))
+                        n->counts = rhythm_take_turn(c, n, now) || n->counts;
+                else if (mono_reached(now, rhythm_due(c, n, now)))
                         ask(c, n, now, fn, arg);
         }
 }
@@ -531,7 +509,7 @@ struct mono cluster_next_due(const struct cluster *c, struct mono now)
                 if (!n->conf.name[0] || n->admin == NODE_MAINT)
                         continue;
                 struct mono given_up = mono_plus(n->sent, c->conf.check_timeout_ms + PROBER_GRACE_MS);
-                due = mono_sooner(due, n->asked ? given_up : ask_due(c, n, now));
+                due = mono_sooner(due, n->asked ? given_up : rhythm_due(c, n, now));
         }
         return due;
 }

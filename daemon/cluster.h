@@ -17,10 +17,12 @@ struct cluster_node {
         char why[NODE_WHY_MAX];
         struct node_window window;
         struct node_facts facts;
-        bool answers; /* the newest check was answered */
+        bool answers;        /* the newest check was answered */
+        unsigned unanswered; /* health checks in a row that were not */
         bool resumed; /* in the schedule by an earlier daemon's word: its lag has not been known since */
         uint64_t caught_up;
         struct mono stamp; /* when the question was sent that told caught_up */
+        uint64_t proven;   /* what it had caught up with when it last told a timeline on this connection */
         /* the check in flight, and when the next ones are due */
         uint64_t asked; /* its number; 0: none */
         bool counts;    /* it is a health check: it moves the window */
@@ -36,7 +38,7 @@ struct cluster {
         struct cluster_node node[PNR_NODES_MAX];
         unsigned primary; /* slot, or PNR_NO_NODE */
         bool split_brain;
-        bool settled; /* which node was the last primary is known: remembered, or seen among all */
+        bool settled; /* which node was the last primary is known: remembered, or made out among all */
         uint64_t system_identifier; /* of the primary's history; 0: not heard yet */
         uint32_t timeline;
         struct marks samples;      /* (ms, position) of the primary */
@@ -52,7 +54,7 @@ struct cluster {
         unsigned n_schedule;
         uint64_t last_number;
         bool dirty; /* the record differs from the one last published */
-        uint64_t floors, fences;
+        uint64_t floors, fences, primary_changes;
 };
 
 void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned number, struct mono now);

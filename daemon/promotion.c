@@ -2,32 +2,57 @@
  * Pure: no I/O, no clock.  Changes nothing; daemon/cluster.c does what it says. */
 #include "daemon/promotion.h"
 
-/* Nodes out of recovery, as far as they answer. */
+/* Nodes of one system that are out of recovery by their last word. */
 struct leaders {
-        bool all_asked;    /* every node has been heard or given up on */
-        bool leads;        /* the primary is one of them */
-        unsigned rivals;   /* the others */
-        unsigned heirs;    /* rivals on a newer timeline than the primary was ever on */
-        unsigned heir;     /* one of those */
+        unsigned n, answering;
+        unsigned heirs;    /* those, the primary aside, on a newer timeline than the primary was ever on */
+        unsigned heir;     /* one of them */
         unsigned foremost; /* newest timeline of all, the primary's before an equal one */
         uint32_t newest;   /* that timeline */
 };
 
+static bool is_used(const struct cluster_node *n) { return n->conf.name[0] != '\0'; }
+
+static bool is_given_up(const struct cluster *c, const struct cluster_node *n)
+{
+        return n->unanswered >= c->conf.fall;
+}
+
+static bool leads(const struct cluster *c, const struct cluster_node *n)
+{
+        return is_used(n) && n->facts.known && !n->facts.in_recovery && !is_given_up(c, n);
+}
+
+/* The system that timelines are compared in; 0: unknown, nodes disagree. */
+static uint64_t find_system(const struct cluster *c)
+{
+        uint64_t all = 0;
+        if (c->system_identifier)
+                return c->system_identifier;
+        if (c->primary != PNR_NO_NODE && c->node[c->primary].facts.known)
+                return c->node[c->primary].facts.system_identifier;
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                const struct node_facts *f = &c->node[slot].facts;
+                if (!is_used(&c->node[slot]) || !f->known)
+                        continue;
+                if (all && f->system_identifier != all)
+                        return 0;
+                all = f->system_identifier;
+        }
+        return all;
+}
+
 static void add_leader(struct leaders *l, const struct cluster *c, unsigned slot)
 {
-        const struct node_facts *f = &c->node[slot].facts;
+        const struct cluster_node *n = &c->node[slot];
         bool is_primary = slot == c->primary;
-        if (!is_primary && c->system_identifier && f->system_identifier != c->system_identifier)
-                return;
-        if (is_primary)
-                l->leads = true;
-        else
-                l->rivals++;
-        if (f->timeline > l->newest || (is_primary && f->timeline == l->newest)) {
-                l->newest = f->timeline;
+        l->n++;
+        l->answering += n->answers;
+        if (n->facts.timeline > l->newest || (is_primary && n->facts.timeline == l->newest)) {
+                l->newest = n->facts.timeline;
                 l->foremost = slot;
         }
-        if (!is_primary && f->timeline > c->timeline) {
+        if (!is_primary && n->facts.timeline > c->timeline) {
                 l->heirs++;
                 l->heir = slot;
         }
@@ -35,29 +60,66 @@ static void add_leader(struct leaders *l, const struct cluster *c, unsigned slot
 
 static struct leaders find_leaders(const struct cluster *c)
 {
-        struct leaders l = {.all_asked = true, .heir = PNR_NO_NODE, .foremost = PNR_NO_NODE};
+        struct leaders l = {.heir = PNR_NO_NODE, .foremost = PNR_NO_NODE};
+        uint64_t system = find_system(c);
         for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
-                const struct cluster_node *n = &c->node[slot];
-                if (!n->conf.name[0])
-                        continue;
-                l.all_asked = l.all_asked && (n->checks || n->admin == NODE_MAINT);
-                if (n->answers && !n->facts.in_recovery)
+                bool kin = system && c->node[slot].facts.system_identifier == system;
+                if (leads(c, &c->node[slot]) && (kin || slot == c->primary))
                         add_leader(&l, c, slot);
         }
         return l;
 }
 
+/* Has every node been heard, or given up on? */
+static bool all_asked(const struct cluster *c)
+{
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                const struct cluster_node *n = &c->node[slot];
+                if (is_used(n) && !n->facts.known && !is_given_up(c, n) && n->admin != NODE_MAINT)
+                        return false;
+        }
+        return true;
+}
+
+/* Who is in maintenance is not asked, and may lead. */
+static bool is_gone(const struct cluster *c, unsigned slot)
+{
+        if (slot == PNR_NO_NODE)
+                return true;
+        const struct cluster_node *n = &c->node[slot];
+        return is_given_up(c, n) || (n->facts.known && n->facts.in_recovery);
+}
+
+static bool answers(const struct cluster *c, unsigned slot)
+{
+        return slot != PNR_NO_NODE && c->node[slot].answers;
+}
+
 struct promotion promotion_decide(const struct cluster *c)
 {
-        const struct cluster_node *was = c->primary == PNR_NO_NODE ? NULL : &c->node[c->primary];
         struct leaders l = find_leaders(c);
-        bool gone = !l.leads && (!was || was->state == NODE_DOWN || was->answers);
         struct promotion p = {.primary = c->primary,
-                              .settled = c->settled || (l.all_asked && l.foremost != PNR_NO_NODE),
-                              .split_brain = l.rivals > 1 || (l.leads && l.rivals)};
-        if (l.all_asked && !c->settled && l.foremost != PNR_NO_NODE)
+                              .settled = c->settled,
+                              .split_brain = l.answering > 1 || (c->split_brain && l.n > 1)};
+        if (!all_asked(c))
+                return p;
+        if (!c->settled && answers(c, l.foremost)) {
                 p.primary = l.foremost;
-        else if (l.all_asked && gone && l.heirs == 1)
+                p.settled = true;
+        } else if (is_gone(c, c->primary) && l.heirs == 1 && answers(c, l.heir)) {
                 p.primary = l.heir;
+                p.settled = true;
+        }
         return p;
+}
+
+bool promotion_is_forked(const struct cluster *c)
+{
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                const struct node_facts *f = &c->node[slot].facts;
+                if (is_used(&c->node[slot]) && slot != c->primary && f->known && !f->in_recovery &&
+                    f->system_identifier == c->system_identifier && f->timeline == c->timeline)
+                        return true;
+        }
+        return false;
 }

@@ -12,7 +12,13 @@ struct promotion {
 
 /* The primary is the node that is not in recovery.  Two at once: the last one stays; where no store tells
  * which one was the last, the newest timeline, else the configured role.  Nobody inherits from a primary that
- * may still lead, nor who was never on a newer timeline than it, nor while two could. */
+ * may still lead, nor who was never on a newer timeline than it, nor while two could, nor who does not answer
+ * now.  A node's word that it leads stands until `fall` checks in a row went unanswered, so one lost answer
+ * decides nothing; the alarm is raised by two that both answer. */
 struct promotion promotion_decide(const struct cluster *c);
+
+/* Does another node, by its last word, lead the very timeline that the primary leads?  Two were promoted from
+ * one history: their timelines have one name, and a replica's does not tell whose it follows. */
+bool promotion_is_forked(const struct cluster *c);
 
 #endif

@@ -35,8 +35,10 @@ void record_fill(const struct cluster *c, struct pnr_cluster *ret)
         ret->pin_ms = (uint32_t)c->conf.pin_seconds_ms;
         ret->max_pin_ms = (uint32_t)c->conf.max_pin_seconds_ms;
         ret->primary = (uint16_t)c->primary;
-        ret->system_identifier = c->system_identifier;
-        ret->timeline = c->timeline;
+        if (c->settled || !c->conf.follow_promotion) { /* else the next daemon, too, has to make it out */
+                ret->system_identifier = c->system_identifier;
+                ret->timeline = c->timeline;
+        }
         ret->n_schedule = (uint16_t)c->n_schedule;
         memcpy(ret->schedule, c->schedule, c->n_schedule);
         publish_nodes(c, ret);

@@ -59,6 +59,10 @@ static void show_node(const struct cluster *c, unsigned slot, const char *of_clu
                 json_int(j, "lag_ms", n->facts.lag_ms);
         show_position(c, n, j);
         json_int(j, "timeline", n->facts.timeline);
+        if (n->facts.known)
+                json_bool(j, "in_recovery", n->facts.in_recovery);
+        else
+                json_null(j, "in_recovery");
         json_int(j, "weight", n->conf.weight);
         json_real(j, "share", share(c, slot));
         json_unsigned(j, "caught_up", n->caught_up);
@@ -104,11 +108,16 @@ static void show_trouble_of(const struct cluster *c, const struct cluster_node *
         json_text(j, NULL, text);
 }
 
+static const char *primary_of(const struct cluster *c)
+{
+        return c->primary == PNR_NO_NODE ? NULL : c->node[c->primary].conf.name;
+}
+
 /* What keeps this daemon from giving what it was configured to give. */
 static unsigned show_troubles(const struct core *core, struct mono now, struct json *j)
 {
         unsigned troubles = 0;
-        char text[PNR_NAME_SIZE + 64];
+        char text[2 * PNR_NAME_SIZE + 128];
         for (unsigned i = 0; i < core->n_clusters; i++) {
                 const struct cluster *c = core->cluster[i];
                 for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
@@ -119,8 +128,9 @@ static unsigned show_troubles(const struct core *core, struct mono now, struct j
                         troubles++;
                 }
                 if (c->split_brain) {
-                        snprintf(text, sizeof text, "%s: split brain: more than one node is out of recovery",
-                                 c->conf.name);
+                        snprintf(text, sizeof text,
+                                 "%s: split brain: more than one node is out of recovery; the primary is %s",
+                                 c->conf.name, primary_of(c) ? primary_of(c) : "unknown");
                         json_text(j, NULL, text);
                         troubles++;
                 }
@@ -141,7 +151,9 @@ static void show_cluster(const struct cluster *c, struct mono now, struct json *
         int64_t floor_left = mono_since(c->floor_until, now);
         json_open(j, NULL, '{');
         json_text(j, "name", c->conf.name);
-        json_text(j, "primary", c->primary == PNR_NO_NODE ? NULL : c->node[c->primary].conf.name);
+        json_text(j, "primary", primary_of(c));
+        json_unsigned(j, "primary_changes", c->primary_changes);
+        json_unsigned(j, "split_brain", c->split_brain);
         json_unsigned(j, "open_generation", c->fence.open);
         json_unsigned(j, "fenced_generation", c->fence.fenced);
         json_int(j, "floor_left_ms", floor_left > 0 ? floor_left : 0);
@@ -271,10 +283,12 @@ void show_config(const struct core *core, struct json *j)
 
 void show_stats(const struct core *core, struct json *j)
 {
-        uint64_t floors = 0, fences = 0;
+        uint64_t floors = 0, fences = 0, split_brains = 0, changes = 0;
         for (unsigned i = 0; i < core->n_clusters; i++) {
                 floors += core->cluster[i]->floors;
                 fences += core->cluster[i]->fences;
+                split_brains += core->cluster[i]->split_brain;
+                changes += core->cluster[i]->primary_changes;
         }
         json_open(j, "stats", '{');
 #define CORE_STAT_ROW(name, text) json_unsigned(j, #name, core->stats.name);
@@ -282,6 +296,8 @@ void show_stats(const struct core *core, struct json *j)
 #undef CORE_STAT_ROW
         json_unsigned(j, "floors", floors);
         json_unsigned(j, "fences", fences);
+        json_unsigned(j, "split_brains", split_brains); /* now */
+        json_unsigned(j, "primary_changes", changes);
         json_unsigned(j, "log_lines_dropped", log_dropped());
         json_unsigned(j, "pins", core->count.pins);
         json_unsigned(j, "pin_pages", core->count.pin_pages);

@@ -52,6 +52,41 @@ Test(cluster, a_node_leaves_after_fall_bad_checks_and_returns_after_rise_good_on
         cr_expect(play_scheduled(&p, 1));
 }
 
+/* Checks of replica 1 go as the word says, over and over; how often its state changes in `n` of them. */
+static unsigned changes(const char *word, unsigned n)
+{
+        unsigned changed = 0;
+        for (unsigned i = 0; i < n; i++) {
+                enum node_state was = state(1);
+                p.server[1].manner = word[i % strlen(word)] == 'g' ? ANSWERS : REFUSES;
+                play_one_check(&p, 1);
+                changed += state(1) != was;
+        }
+        return changed;
+}
+
+Test(cluster, a_node_that_flaps_changes_state_only_as_fall_and_rise_allow, .init = two_up)
+{
+        cr_expect_eq(changes("gb", 100), 0);
+        cr_expect(play_scheduled(&p, 1), "never two bad ones in a row");
+        cr_expect_eq(changes("bb", 2), 1);
+        cr_expect_eq(changes("gb", 100), 0);
+        cr_expect_eq(changes("ggb", 99), 0);
+        cr_expect_not(play_scheduled(&p, 1), "never three good ones in a row");
+        cr_expect_eq(changes("gggbb", 100), 40, "up and down once in five");
+}
+
+Test(cluster, the_last_replica_leaves_as_any_other_and_returns_as_any_other, .init = two_up)
+{
+        p.server[1].manner = p.server[2].manner = REFUSES;
+        play_for(&p, 1500);
+        cr_expect_eq(play_record(&p).n_schedule, 0, "reads go to the primary rather than to a bad replica");
+        p.server[2].manner = ANSWERS;
+        play_for(&p, 1600);
+        cr_expect_eq(play_record(&p).n_schedule, 1);
+        cr_expect(play_scheduled(&p, 2));
+}
+
 Test(cluster, a_bad_node_is_out_in_time_whether_it_refuses_or_is_silent, .init = two_up)
 {
         for (enum manner m = REFUSES; m <= SILENT; m++) {
@@ -212,7 +247,8 @@ Test(cluster, a_replica_whose_receiver_does_not_stream_is_not_caught_up_and_leav
         cr_expect_not(play_scheduled(&p, 1));
 }
 
-Test(cluster, while_the_primary_is_silent_replicas_need_not_stream_to_stay_but_release_nobody, .init = two_up)
+Test(cluster, while_the_primary_is_silent_replicas_need_not_stream_to_stay_but_release_nobody_anew,
+     .init = two_up)
 {
         uint64_t g = play_write(&p);
         p.server[1].position = p.server[2].position = p.server[0].position;
@@ -231,6 +267,42 @@ Test(cluster, while_the_primary_is_silent_replicas_need_not_stream_to_stay_but_r
         p.server[2].manner = ANSWERS;
         play_for(&p, 1100);
         cr_expect_not(play_scheduled(&p, 2));
+}
+
+Test(cluster, without_a_primary_a_replica_has_what_it_was_proven_to_have_on_the_same_connection,
+     .init = two_up)
+{
+        for (unsigned end = 0; end < 6; end++) {
+                uint64_t g = play_caught_up(&p), later = play_write(&p);
+                p.server[0].manner = end % 2 ? SILENT : REFUSES;
+                p.server[1].timeline = p.server[2].timeline = 0;
+                play_one_check(&p, 1);
+                cr_expect(p.c.node[0].answers == !play_released(&p, 1, g),
+                          "one that does not stream is told off");
+                p.server[1].position += 1000; /* what it had received; of whichever history */
+                play_for(&p, 5000);
+                cr_expect(play_scheduled(&p, 1));
+                cr_expect(play_released(&p, 1, g));
+                cr_expect_not(play_released(&p, 1, later));
+                struct prober_result broken = {.kind = PROBER_BROKEN, .node = 1};
+                switch (end) {
+                case 0: p.server[1].reconnected = true; break;
+                case 1: cluster_result(&p.c, 1, &broken, p.now); break;
+                case 2: p.server[1].timeline = 2; break;
+                case 3: p.server[1].system++; break;
+                case 4: cluster_lost_prober(&p.c, p.now); break;
+                case 5: p.server[1].in_recovery = false; break;
+                }
+                play_one_check(&p, 1);
+                p.server[1].reconnected = false;
+                p.server[1].timeline = 0;
+                for (unsigned i = 0; i < 300; i++) {
+                        cr_assert_not(play_released(&p, 1, g), "%u", end);
+                        play_step(&p);
+                }
+                cr_expect_eq(play_released(&p, 2, g), end != 4, "the other one's stands");
+                two_up();
+        }
 }
 
 /* ---- generations ---- */

@@ -80,6 +80,8 @@ Test(show, a_daemon_in_good_order_says_so, .init = core_up)
         expect("\"position\":\"1/3E8\"");
         expect("\"share\":50.000");
         expect("\"behind_bytes\":4294967296");
+        expect("\"timeline\":1,\"in_recovery\":false");
+        expect("\"timeline\":1,\"in_recovery\":true");
 }
 
 Test(show, each_trouble_is_named_and_an_operator_s_own_doing_is_none, .init = core_up)
@@ -91,7 +93,8 @@ Test(show, each_trouble_is_named_and_an_operator_s_own_doing_is_none, .init = co
         strcpy(c->node[1].why, "a \"reason\"\n");
         status();
         expect("main/shadow-1 is DOWN: a \\\"reason\\\"\\u000a");
-        expect("main: split brain");
+        expect("main: split brain: more than one node is out of recovery; the primary is default");
+        expect("\"primary_changes\":0,\"split_brain\":1");
         expect("the pin table is full");
         expect("writes are not being acknowledged");
         c->split_brain = core.table_full = false;
