@@ -17,7 +17,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config
         libsodium-dev liblmdb-dev libpq-dev libevent-dev libjansson-dev)
 demo_packages=(python3 postgresql-15)
 python_packages=(python3-dev python3-django python3-psycopg2)
-test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format shellcheck valgrind
+test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format clang-tidy shellcheck valgrind
         gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv)
 
 say() { printf '== %s\n' "$*"; }
@@ -64,13 +64,13 @@ need() {
         apt install --no-install-recommends "${want[@]}"
 }
 
-build() { # PRESET
-        local log=build/logs/build-$1.log from=$SECONDS
-        say "building build/$1"
-        { cmake --preset "$1" && cmake --build --preset "$1" -j "$(nproc)"; } >"$log" 2>&1 ||
+build() { # PRESET [TARGET]
+        local log=build/logs/build-$1${2:+-$2}.log from=$SECONDS
+        say "building build/$1${2:+: $2}"
+        { cmake --preset "$1" && cmake --build --preset "$1" -j "$(nproc)" ${2:+--target "$2"}; } >"$log" 2>&1 ||
             { grep -E -A 12 'FAILED|[Ee]rror' "$log" >&2 || tail -n 40 "$log" >&2
               fail "build/$1 does not build: see $log"; }
-        say "built build/$1 in $((SECONDS - from)) s"
+        say "built build/$1${2:+: $2} in $((SECONDS - from)) s"
 }
 
 demo() {
@@ -113,12 +113,16 @@ run_all_tests() {
         need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${test_packages[@]}"
         [ -w /dev/shm ] || with_shared_memory "$@"
         for preset in dev asan tsan; do build "$preset"; done
+        build cov units
+        build dev analysis
+        find build/cov -name '*.gcda' -delete
         from=$SECONDS
-        run_tests dev -L '^(unit|contract|scenario)$'
+        run_tests cov -L '^(unit|coverage)$'
+        run_tests dev -L '^(contract|scenario)$'
         run_tests asan -L '^(unit|asan)$'
         run_tests tsan -L '^tsan$'
         say "tests took $((SECONDS - from)) s"
-        exec /usr/bin/python3 -B tests/tally.py build/logs/test-dev.log build/logs/test-asan.log build/logs/test-tsan.log
+        exec /usr/bin/python3 -B tests/tally.py build/logs/test-{cov,dev,asan,tsan}.log
 }
 
 # One aligned table for people; the rows themselves are in build/bench.tsv.
