@@ -59,6 +59,15 @@ Test(key, a_pin_tells_its_page_to_47_bits_and_its_cluster)
         }
 }
 
+/* Found by trying: the first of the keys {n, 0} whose hash under a seed of zeros would give the tag 0. */
+Test(key, no_tag_is_zero_which_is_an_empty_place)
+{
+        static const uint8_t zeros[16];
+        struct pnr_slot s = pnr_slot_of((struct pnr_key){{6592004869, 0}}, 0, zeros);
+        cr_expect_eq(s.place, 0xd2345fb2f7bb5fa3 >> 1 | PNR_KEY_PINS);
+        cr_expect_eq(s.tag, 1);
+}
+
 Test(key, homes_ascend_with_tags_and_leave_a_run_out)
 {
         cr_expect_eq(pnr_tag_home(1), 0);
