@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NEW "new"
+#define NEW        "new"
+#define LOCK_BYTES 8192 /* what liblmdb gives its default number of readers */
 
 const struct place place_final = {"", PLACE_DATA, PLACE_LOCK};
 const struct place place_new = {"/" NEW, NEW "/" PLACE_DATA, NEW "/" PLACE_LOCK};
@@ -31,6 +32,18 @@ int place_allocate(int data_fd, size_t size)
                 ;
         errno = no_room;
         return no_room ? -1 : 0;
+}
+
+/* liblmdb would make it full of holes, map it and write: SIGBUS where the file system has no room left. */
+int place_allocate_lock(int dir_fd, const struct place *place)
+{
+        int fd = openat(dir_fd, place->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -1;
+        int rc = place_allocate(fd, LOCK_BYTES), saved = errno;
+        close(fd);
+        errno = saved;
+        return rc;
 }
 
 int place_publish_new(int dir_fd)

@@ -17,6 +17,7 @@ extern const struct place place_final, place_new; /* nobody else may enter the l
 /* Each returns 0, or -1 with errno.  dir_fd: the store's directory. */
 int place_clear_new(int dir_fd); /* what a crash has left there goes */
 int place_allocate(int data_fd, size_t size);
+int place_allocate_lock(int dir_fd, const struct place *place); /* liblmdb's, before it maps that */
 int place_publish_new(int dir_fd); /* both files take the place of what is in place_final */
 
 /* The group, unless (gid_t)-1, may read the data; explicit modes, whatever the umask. */

@@ -337,6 +337,8 @@ static int open_files(struct store *s, const char *dir, const struct place *plac
         struct stat st;
         if (snprintf(path, sizeof path, "%s%s", dir, place->below) >= (int)sizeof path)
                 return failed(STORE_SYSTEM, "path too long");
+        if (place_allocate_lock(s->dir_fd, place))
+                return failed(STORE_SYSTEM, "%s/%s: %s", dir, place->lock, strerror(errno));
         int rc = mdb_env_create(&s->env);
         if (rc)
                 return lmdb_failed(rc, "create");

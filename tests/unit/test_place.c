@@ -99,6 +99,19 @@ Test(place, a_file_gets_all_its_bytes_or_says_why_not)
         close(data);
 }
 
+Test(place, the_lock_file_has_no_holes_that_a_full_file_system_could_not_fill)
+{
+        cr_expect_eq(place_allocate_lock(dir_fd, &place_final), 0);
+        struct stat st = stat_of(place_final.lock);
+        cr_expect(st.st_size == 8192 && st.st_blocks * 512 >= st.st_size);
+        cr_expect_eq(st.st_mode & 07777, 0600);
+        cr_expect_eq(place_allocate_lock(dir_fd, &place_final), 0, "as often as one likes");
+        unlinkat(dir_fd, place_final.lock, 0);
+        cr_assert_eq(symlinkat("/dev/null", dir_fd, place_final.lock), 0);
+        cr_expect(place_allocate_lock(dir_fd, &place_final) == -1 && errno == ELOOP);
+        unlinkat(dir_fd, place_final.lock, 0);
+}
+
 Test(place, an_exec_closes_what_is_open_on_the_files_and_nothing_else)
 {
         int data = make(place_final.data), lock = make(place_final.lock), again = make(place_final.lock),
