@@ -25,6 +25,16 @@ def prober_of(daemon):
         return next(map(int, f.read().split()), None)
 
 
+def own_memory(pid):
+    """KiB that no file stands behind: what it has allocated."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon:"))
+
+
+def store_size(daemon):
+    return os.stat(os.path.join(daemon.dir, "data.mdb")).st_size
+
+
 def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii") as f:
         fields = f.read().rpartition(")")[2].split()
@@ -120,6 +130,37 @@ class Crowd(harness.Scenario):
 
     def test_half_of_a_thousand_children_of_an_open_handle_are_killed_and_nothing_leaks(self):
         self.comes_and_half_of_it_dies("inherit")
+
+    def storm(self, daemon, workers, ms, rate):
+        """One crowd from its coming to its going; returns what its storm counted, and the daemon's memory at its height."""
+        people = self.people(daemon, workers)
+        said = people.do("storm", ms, rate)
+        height = own_memory(daemon.pid)
+        self.assertEqual((said.wrong, said.failed), (0, 0))
+        self.assertGreater(said.PINNED, said.ok, "nobody looked")
+        self.assertGreater(min(said.killed, said.stopped), 0)
+        everybody = people.do("record")
+        self.assertEqual((everybody.ok, everybody.failed), (workers, 0))
+        self.all_are_pinned(people, workers)
+        self.assertEqual(people.quit().left, workers)
+        eventually(lambda: daemon.ask("status")["clients"] == 0, what="all connections are gone")
+        return said, height
+
+    def test_workers_that_are_stopped_continued_and_killed_at_random_harm_nobody(self):
+        workers, rate = size(2000, 200), size(5150, 500)
+        daemon = self.daemon({"main": NO_NODES})
+        before, cold = (descriptors(daemon.pid), store_size(daemon)), own_memory(daemon.pid)
+        self.storm(daemon, workers, size(10_000, 500), rate)  # so that tables have the size that such a crowd takes
+        warm = own_memory(daemon.pid)
+        said, height = self.storm(daemon, workers, size(60_000, 2000), rate)
+        eventually(lambda: (descriptors(daemon.pid), store_size(daemon)) == before, what="all descriptors are back")
+        left = own_memory(daemon.pid)
+        print(f"crowd: of {workers} workers {said.killed} were killed and replaced, {said.stopped} stopped for a while, in "
+              f"{said.ms / 1000:.0f} s; {said.ok * 1000 / said.ms:.0f} pins/s, slowest {said.us / 1000:.0f} ms, {said}")
+        print(f"crowd: memory of the daemon's own: {cold} KiB at its start, {warm} after a first crowd, {height} under the "
+              f"second, {left} after it")
+        if not harness.SANITIZE:
+            self.assertLess(left, warm + 512, "it keeps what it needed for the crowd")
 
     def test_more_workers_than_connections_are_all_served(self):
         daemon = self.daemon({"main": NO_NODES}, {"max_clients": 64})
