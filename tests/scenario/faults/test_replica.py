@@ -11,9 +11,8 @@ import struct
 import time
 import unittest
 
-import contract
+from contract import KEYED, RECORD, UNKEYED  # and with it the way to the harness
 import harness
-from contract import KEYED, RECORD, UNKEYED
 from fakepg import FakePg
 from harness import bound, eventually, size
 from relay import Apart, Relay
