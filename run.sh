@@ -6,6 +6,7 @@ usage() {
 ./run.sh demo [--keep]   a primary, two replicas, the daemon, a prefork server, and a story with real requests;
                          --keep leaves it running to look around in, until Ctrl-C
 ./run.sh test [--full]   every test; --full: at full size
+./run.sh soak SECONDS [--seed N]   hunts for stale reads and lost pins, under faults, for so long
 ./run.sh bench           every benchmark
 ./run.sh build [PRESET]  release (default), dev, asan or tsan
 END
@@ -80,6 +81,17 @@ demo() {
         PINROUTE_BUILD=$PWD/build/release exec /usr/bin/python3 -B tests/scenario/demo.py "$@"
 }
 
+soak() {
+        [[ "${1:-}" =~ ^[0-9]+$ ]] || { usage >&2; exit 2; }
+        need "${build_packages[@]}" "${demo_packages[@]}"
+        build release
+        mkdir -p build/release/tests # without the other tests, and what those need
+        # shellcheck disable=SC2046
+        cc -std=gnu17 -D_GNU_SOURCE -O2 -I. -o build/release/tests/hunter tests/scenario/hunter.c \
+            build/release/libpinroute_static.a $(pkg-config --cflags --libs libpq libsodium)
+        PINROUTE_BUILD=$PWD/build/release exec /usr/bin/python3 -B tests/scenario/hunter.py "$@"
+}
+
 # `run_tests PRESET ARGUMENTS...`: runs ctest there and keeps its log for the tally.
 run_tests() {
         local preset=$1
@@ -147,6 +159,7 @@ mkdir -p build/logs
 case $command in
 demo) demo "$@" ;;
 test) run_all_tests "$@" ;;
+soak) soak "$@" ;;
 bench) bench "$@" ;;
 build) need "${build_packages[@]}"; build "${1:-release}" ;;
 *) usage >&2; exit 2 ;;
