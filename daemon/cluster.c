@@ -85,6 +85,7 @@ static void start_afresh(struct cluster *c, struct cluster_node *n, struct mono 
         n->facts = (struct node_facts){.lag_ms = LAG_UNKNOWN};
         n->answers = false;
         n->unanswered = 0;
+        n->leads_since = (struct mono){0};
         n->asked = 0;
         n->due = now;
         snprintf(n->why, sizeof n->why, "not checked yet");
@@ -372,10 +373,11 @@ static bool may_be_good(const struct cluster *c, const struct cluster_node *n, s
         return n->facts.timeline && mono_since(now, c->sampled_since) <= n->conf.max_lag_ms;
 }
 
-static void take_facts(struct cluster_node *n, const struct prober_result *r)
+static void take_facts(struct cluster_node *n, const struct prober_result *r, struct mono now)
 {
         uint32_t earlier = r->connected ? 0 : n->facts.last_timeline;
         n->proven = r->connected ? 0 : n->proven;
+        n->leads_since = r->in_recovery ? (struct mono){0} : n->leads_since.ms ? n->leads_since : now;
         n->facts = (struct node_facts){
             .known = true,
             .in_recovery = r->in_recovery,
@@ -395,7 +397,7 @@ static void answered(struct cluster *c, struct cluster_node *n, const struct pro
         n->answers = true;
         n->unanswered = 0;
         n->took_us = r->took_us;
-        take_facts(n, r);
+        take_facts(n, r, now);
         if (c->conf.follow_promotion)
                 follow_promotion(c, now);
         enum node_verdict v;

@@ -17,8 +17,9 @@ struct cluster_node {
         char why[NODE_WHY_MAX];
         struct node_window window;
         struct node_facts facts;
-        bool answers;        /* the newest check was answered */
-        unsigned unanswered; /* health checks in a row that were not */
+        bool answers;            /* the newest check was answered */
+        unsigned unanswered;     /* health checks in a row that were not */
+        struct mono leads_since; /* when it was first heard out of recovery, without a break; 0: it is not */
         bool resumed; /* in the schedule by an earlier daemon's word: its lag has not been known since */
         uint64_t caught_up;
         struct mono stamp; /* when the question was sent that told caught_up */

@@ -4,7 +4,7 @@
 
 /* Nodes of one system that are out of recovery by their last word. */
 struct leaders {
-        unsigned n, answering;
+        uint32_t slots;
         unsigned heirs;    /* those, the primary aside, on a newer timeline than the primary was ever on */
         unsigned heir;     /* one of them */
         unsigned foremost; /* newest timeline of all, the primary's before an equal one */
@@ -42,12 +42,32 @@ static uint64_t find_system(const struct cluster *c)
         return all;
 }
 
+static bool answers(const struct cluster *c, unsigned slot)
+{
+        return slot != PNR_NO_NODE && c->node[slot].answers;
+}
+
+/* Did each say that it leads when asked after the other had said so?  One that has just died did not. */
+static bool lead_at_once(const struct cluster_node *a, const struct cluster_node *b)
+{
+        return a->answers && b->answers && mono_reached(a->facts.asked, b->leads_since) &&
+               mono_reached(b->facts.asked, a->leads_since);
+}
+
+static bool two_lead(const struct cluster *c, uint32_t slots)
+{
+        for (unsigned a = 0; a < PNR_NODES_MAX; a++)
+                for (unsigned b = 0; b < a; b++)
+                        if (slots >> a & slots >> b & 1 && lead_at_once(&c->node[a], &c->node[b]))
+                                return true;
+        return false;
+}
+
 static void add_leader(struct leaders *l, const struct cluster *c, unsigned slot)
 {
         const struct cluster_node *n = &c->node[slot];
         bool is_primary = slot == c->primary;
-        l->n++;
-        l->answering += n->answers;
+        l->slots |= 1u << slot;
         if (n->facts.timeline > l->newest || (is_primary && n->facts.timeline == l->newest)) {
                 l->newest = n->facts.timeline;
                 l->foremost = slot;
@@ -90,17 +110,13 @@ static bool is_gone(const struct cluster *c, unsigned slot)
         return is_given_up(c, n) || (n->facts.known && n->facts.in_recovery);
 }
 
-static bool answers(const struct cluster *c, unsigned slot)
-{
-        return slot != PNR_NO_NODE && c->node[slot].answers;
-}
-
 struct promotion promotion_decide(const struct cluster *c)
 {
         struct leaders l = find_leaders(c);
         struct promotion p = {.primary = c->primary,
                               .settled = c->settled,
-                              .split_brain = l.answering > 1 || (c->split_brain && l.n > 1)};
+                              .split_brain =
+                                  two_lead(c, l.slots) || (c->split_brain && (l.slots & (l.slots - 1)) != 0)};
         if (!all_asked(c))
                 return p;
         if (!c->settled && answers(c, l.foremost)) {

@@ -14,7 +14,7 @@ struct promotion {
  * which one was the last, the newest timeline, else the configured role.  Nobody inherits from a primary that
  * may still lead, nor who was never on a newer timeline than it, nor while two could, nor who does not answer
  * now.  A node's word that it leads stands until `fall` checks in a row went unanswered, so one lost answer
- * decides nothing; the alarm is raised by two that both answer. */
+ * decides nothing; the alarm is raised by two of which each said so after the other. */
 struct promotion promotion_decide(const struct cluster *c);
 
 /* Does another node, by its last word, lead the very timeline that the primary leads?  Two were promoted from

@@ -16,6 +16,8 @@ DIR=/some/new/dir pgcluster.sh COMMAND       environment of `up`, remembered in 
   kill N          SIGKILL the server and its processes, as a power failure would; start N brings it back
   crash N         SIGKILL one process of it: the server restarts itself, a replica from an older position
   promote N       make replica N a primary; follow N M: replica N streams from node M from now on
+  demote N M      start N, a primary that was stopped, as a replica of M; it must have nothing that M lacks
+  rejoin N M      whatever has become of N: it is a replica of M from now on, with a copy of M's data
 Without PORT every node takes a free port of its own; with it, node N listens on PORT+N.
 CONF holds further lines for postgresql.conf of every node.
 END
@@ -121,8 +123,10 @@ make_primary() {
             "create database app owner app"
 }
 
+copy() { as_server pg_basebackup -d "$(upstream "$1" "$2")" -D "$dir/n$1" -R -X stream -c fast --no-sync; } # of M, as N
+
 make_replica() {
-        as_server pg_basebackup -d "$(upstream "$1" 0)" -D "$dir/n$1" -R -X stream -c fast --no-sync
+        copy "$1" 0
         launch_anew "$1"
 }
 
@@ -167,6 +171,19 @@ power_off() { # a stale postmaster.pid stays behind; the next start copes with i
         # shellcheck disable=SC2086
         kill -KILL $all 2>/dev/null || true
         for p in $all; do wait_for 10 gone "$p" || fail "process $p of node $1 does not die"; done
+}
+
+demote() {
+        echo "primary_conninfo = '$(upstream "$1" "$2")'" | as_server tee -a "$dir/n$1/postgresql.auto.conf" >/dev/null
+        as_server touch "$dir/n$1/standby.signal"
+        launch "$1"
+}
+
+rejoin() {
+        power_off "$1"
+        rm -rf "${dir:?}/n$1"
+        copy "$1" "$2"
+        launch "$1"
 }
 
 down() {
@@ -235,6 +252,7 @@ follow:3) reconfigure "$2" primary_conninfo "$(upstream "$2" "$3")" ;;
 stop:2 | stop:3) as_server pg_ctl -D "$dir/n$2" -m "${3:-fast}" -w -s stop ;;
 start:2) launch "$2" ;;
 kill:2) power_off "$2" ;;
+demote:3 | rejoin:3) "$command" "$2" "$3" ;;
 promote:2) as_server pg_ctl -D "$dir/n$2" -w -s promote ;;
 *) usage >&2; exit 2 ;;
 esac
