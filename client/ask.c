@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/clock.h"
+#include "client/guest.h"
 
 #define SOCKET_NAME     "/pinrouted.sock"
 #define CONNECTIONS_MAX 3       /* that break under one request, the kept one included */
@@ -120,28 +121,38 @@ static enum outcome connect_to(struct ask *a, int64_t deadline_ns, bool patient)
         return DONE;
 }
 
+/* Another thread of the application may close the number, and open something else there, at any moment.  Our own kind
+ * of socket, SOCK_SEQPACKET of AF_UNIX, ignores address and MSG_FASTOPEN; all others answer one of the two with an
+ * error, and write nothing. */
+static ssize_t put(const struct ask *a, const struct pnr_request *q)
+{
+        return sendto(a->fresh->socket.number - 1, q, sizeof *q, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_FASTOPEN,
+                      (const struct sockaddr *)&a->address, sizeof a->address);
+}
+
 /* One frame out, one in.  LATE: the deadline is over; BROKEN: this connection will not answer any more. */
 static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
 {
-        int fd = a->fresh->socket.number - 1;
+        const struct ask_socket *s = &a->fresh->socket;
         q->magic = PNR_WIRE_MAGIC;
         q->version = PNR_WIRE_VERSION;
         q->number = ++a->fresh->number;
-        while (send(fd, q, sizeof *q, MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof *q) {
+        while (put(a, q) != sizeof *q) {
                 if (errno != EAGAIN && errno != EINTR)
                         return BROKEN;
-                if (!wait_for(fd, POLLOUT, deadline_ns))
+                if (!wait_for(s->number - 1, POLLOUT, deadline_ns))
                         return LATE;
         }
-        for (;;) {
-                ssize_t n = recv(fd, r, sizeof *r, MSG_TRUNC | MSG_DONTWAIT);
+        while (still_ours(s)) {
+                ssize_t n = recv(s->number - 1, r, sizeof *r, MSG_TRUNC | MSG_DONTWAIT);
                 if (n >= 0)
                         return pnr_reply_valid(r, (size_t)n, q) ? DONE : BROKEN;
                 if (errno != EAGAIN && errno != EINTR)
                         return BROKEN;
-                if (!wait_for(fd, POLLIN, deadline_ns))
+                if (!wait_for(s->number - 1, POLLIN, deadline_ns))
                         return LATE;
         }
+        return BROKEN;
 }
 
 /* The daemon looked at its clock between asked_ms and now_ms: it is ours if what it saw lies between them. If
@@ -226,10 +237,10 @@ static void note(struct ask_fresh *f, enum outcome o, struct view_pulse pulse)
 static int ask_with(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
                     bool patient, struct pnr_reply *r)
 {
-        int saved = errno;
         enum outcome o = LATE;
         if (!lock_take(&a->fresh->lock, deadline_ns))
                 return PINROUTE_E_UNREACHABLE;
+        struct guest g = guest_enter();
         if (!breaker_open(a->fresh, pulse)) {
                 bool waits = patient && a->fresh->failures == 0;
                 drop_inherited(a);
@@ -238,7 +249,7 @@ static int ask_with(struct ask *a, struct pnr_request *q, struct view_pulse puls
                         note(a->fresh, o, pulse);
         }
         lock_give(&a->fresh->lock);
-        errno = saved;
+        guest_leave(g);
         return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
 }
 
@@ -256,22 +267,22 @@ int ask_if_there(struct ask *a, struct pnr_request *q, struct view_pulse pulse, 
 
 int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
 {
-        int saved = errno;
         if (!lock_take(&a->fresh->lock, deadline_ns))
                 return PINROUTE_E_UNREACHABLE;
+        struct guest g = guest_enter();
         drop_inherited(a);
         hang_up(a);
         enum outcome o = reach(a, deadline_ns, false, r);
         hang_up(a);
         lock_give(&a->fresh->lock);
-        errno = saved;
+        guest_leave(g);
         return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
 }
 
 void ask_fini(struct ask *a)
 {
-        int saved = errno;
+        struct guest g = guest_enter();
         drop_inherited(a);
         hang_up(a);
-        errno = saved;
+        guest_leave(g);
 }

@@ -2,7 +2,6 @@
  * Owns: struct pinroute.  Joins view, choose, owed and ask; the only file that replaces a view. */
 #include "client/handle.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "client/ask.h"
 #include "client/choose.h"
 #include "client/clock.h"
+#include "client/guest.h"
 #include "client/owed.h"
 #include "client/view.h"
 
@@ -109,7 +109,7 @@ static bool look(struct pinroute *pr, struct view *old, bool usable, int64_t dea
                 return false;
         if (!atomic_compare_exchange_strong(&pr->look_ms, &due_ms, now_ms + LOOK_EVERY_MS))
                 return false;
-        int saved = errno;
+        struct guest g = guest_enter();
         struct view *new = NULL;
         if (!usable || !view_is_linked(old, pr->dir))
                 view_open(&new, pr->dir);
@@ -121,7 +121,7 @@ static bool look(struct pinroute *pr, struct view *old, bool usable, int64_t dea
                         view_blank(old);
         }
         bool learned = look_for_clock(pr, deadline_ns);
-        errno = saved;
+        guest_leave(g);
         return new || learned;
 }
 
@@ -567,12 +567,12 @@ int pinroute_open(struct pinroute **ret, const char *dir)
 {
         if (!ret)
                 return PINROUTE_E_INVALID;
-        int saved = errno;
+        struct guest g = guest_enter();
         *ret = calloc(1, sizeof **ret);
         int status = *ret ? open_handle(*ret, dir_of(dir)) : PINROUTE_E_MEMORY;
         if (status != PINROUTE_OK)
                 pinroute_close(ret);
-        errno = saved;
+        guest_leave(g);
         return status;
 }
 
@@ -580,7 +580,7 @@ void pinroute_close(struct pinroute **pr)
 {
         if (!pr || !*pr)
                 return;
-        int saved = errno;
+        struct guest g = guest_enter();
         struct pinroute *p = *pr;
         if (p->ask.fresh)
                 ask_fini(&p->ask);
@@ -594,5 +594,5 @@ void pinroute_close(struct pinroute **pr)
                 munmap(p->family, PNR_PAGE_SIZE);
         free(p);
         *pr = NULL;
-        errno = saved;
+        guest_leave(g);
 }

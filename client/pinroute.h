@@ -25,6 +25,9 @@
  * A library that is a guest: it never logs, aborts, changes signal handlers, the environment or errno, and
  * starts no thread.  Every call may be made from any thread, and after fork() in any child, whether the
  * handle was opened before the fork or not.  Not after vfork() before exec, and not from a signal handler.
+ * The application may close the connection's descriptor behind our back, and use its number for something else:
+ * nothing is written to what is not ours; only what takes the number in the very instant between our look at it and
+ * the recv() or close() after it cannot be told from it.  A thread that is cancelled in a call ends after it.
  * Reads (route_read, route_write, scope_read) make no system call, take no lock, allocate nothing and write
  * to no memory that another process sees.  Exceptions, each at most once a second: looking for a new store
  * after the one in use was retired or went stale, and, until the daemon has told this handle its clock once

@@ -341,6 +341,63 @@ Test(ask, a_descriptor_that_was_closed_behind_our_back_is_neither_written_to_nor
         }
 }
 
+static int taken[2]; /* the application's pair, the first of which takes our number */
+
+/* Once the request is out. */
+static void *take_number(void *arg)
+{
+        unsigned before = *(unsigned *)arg;
+        while (atomic_load(&fake.orders->records) == before)
+                poll(NULL, 0, 1);
+        cr_assert_eq(send(taken[1], "data", 4, 0), 4);
+        int number = fresh->socket.number - 1;
+        cr_assert_eq(dup2(taken[0], number), number);
+        taken[0] = number;
+        return NULL;
+}
+
+Test(ask, while_it_waits_its_number_may_become_a_socket_whose_data_is_not_ours)
+{
+        pthread_t t;
+        char data[8];
+        unsigned before = atomic_load(&fake.orders->records) + 1;
+        cr_assert_eq(record(5000), PINROUTE_OK);
+        cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, taken), 0);
+        fake.orders->late_ms = 50;
+        fake.orders->kind = FAKE_LATE;
+        pthread_create(&t, NULL, take_number, &before);
+        cr_expect_eq(record(10000), PINROUTE_OK, "over another connection");
+        pthread_join(t, NULL);
+        cr_expect_neq(fresh->socket.number - 1, taken[0]);
+        cr_expect_eq(recv(taken[0], data, sizeof data, 0), 4, "open, and its data are still there");
+        cr_expect_eq(recv(taken[1], data, sizeof data, 0), -1);
+        cr_expect_eq(errno, EAGAIN, "nothing was sent to it");
+}
+
+static void *record_slowly(void *arg)
+{
+        *(int *)arg = record(300);
+        pthread_testcancel();
+        return NULL;
+}
+
+Test(ask, a_thread_that_is_cancelled_ends_after_the_call_and_leaves_the_lock)
+{
+        pthread_t t;
+        int status = -1;
+        cr_assert_eq(record(5000), PINROUTE_OK);
+        fake.orders->kind = FAKE_NEVER;
+        pthread_create(&t, NULL, record_slowly, &status);
+        while (atomic_load(&fake.orders->records) == 1)
+                poll(NULL, 0, 1);
+        pthread_cancel(t);
+        pthread_join(t, NULL);
+        cr_expect_eq(status, PINROUTE_E_UNREACHABLE);
+        fake.orders->kind = FAKE_ANSWERS;
+        cr_expect_eq(record(5000), PINROUTE_OK);
+        cr_expect_eq(open_sockets(), 1, "no descriptor was lost");
+}
+
 Test(ask, the_first_three_descriptors_are_left_to_the_application)
 {
         int keep = fcntl(0, F_DUPFD_CLOEXEC, 10);
