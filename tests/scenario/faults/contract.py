@@ -26,7 +26,8 @@ ROWS = {
     "daemon back": ("daemon killed or stopped, back within `stale_after` (1 s)", ("killed", "stopped")),
     "daemon away": ("daemon away longer than `stale_after`", ("killed", "stopped")),
     "no store": ("daemon away longer than `stale_limit`; store missing, unreadable, of another layout",
-                 ("daemon away", "missing", "unreadable", "truncated before attach", "another layout", "another boot")),
+                 ("daemon away", "lost in use", "missing", "unreadable", "truncated before attach", "garbage", "a copy",
+                  "another layout", "another boot")),
     "daemon new": ("daemon restarted, upgraded; store replaced", ("restarted", "upgraded", "store replaced", "store deleted")),
     "prober": ("prober dead or hung", ("dead", "hung", "name that does not resolve")),
     "worker": ("worker killed, stopped, forked, out of descriptors or memory, at any instant",
@@ -37,7 +38,7 @@ ROWS = {
     "primary dead": ("primary dead", ("killed", "frozen")),
     "primary changes": ("primary changes", ("promotion", "old primary back", "split brain", "reload")),
     "table full": ("pin table full, store lost", ("table full", "store lost", "tmpfs full")),
-    "clock": ("clock stepped, machine suspended or paused", ("wall clock stepped", "machine paused")),
+    "clock": ("clock stepped, machine suspended or paused", ("wall clock stepped", "machine suspended", "machine paused")),
     "socket": ("garbage on the socket; slow, silent, or too many clients; no descriptors left in the daemon",
                ("garbage", "slow", "silent", "too many", "no descriptors")),
 }

@@ -53,22 +53,28 @@ class Place:
 class Lagging(contract.Faults):
     """One daemon for all; `writer` and `other` are processes that were there before the fault.  Write 0 is everywhere."""
 
-    STALE_AFTER, STALE_LIMIT = "500ms", "60s"
+    OPTIONS = {"stale_after": "300ms", "stale_limit": "60s"}
 
     @classmethod
     def setUpClass(cls):
         cls.place = Place.take()
         cls.pg, cls.node = cls.place.pg, cls.place.sessions
-        cls.system = cls.shared(harness.Daemon(cls.pg, {"stale_after": cls.STALE_AFTER, "stale_limit": cls.STALE_LIMIT}, CHECKS))
+        cls.system = harness.Daemon(cls.pg, cls.OPTIONS, CHECKS, start=False)
+        cls.prepare(cls.system)
+        cls.shared(cls.system)
+
+    @classmethod
+    def prepare(cls, system):
+        """For a class whose daemon is not like others."""
 
     # -- before and after a fault --
 
-    def serve(self, stale_after=STALE_AFTER, stale_limit=STALE_LIMIT):
+    def serve(self, **options):
         """The daemon is there, its floor is over, both replicas are read from; two new processes know it."""
         self.addCleanup(self.let_go)
-        if self.system.process.poll() is not None:
+        if self.system.process is None or self.system.process.poll() is not None:
             self.system.start()
-        self.system.write_config(self.pg, {"stale_after": stale_after, "stale_limit": stale_limit}, CHECKS)
+        self.system.write_config(self.pg, {**self.OPTIONS, **options}, CHECKS)
         self.assertTrue(self.system.ask("reload")["reloaded"])
         self.writer, self.other = self.worker(self.system), self.worker(self.system)
         self.settled()

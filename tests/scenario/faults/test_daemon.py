@@ -16,7 +16,6 @@ from harness import bound, eventually, size
 
 PINNED_MS = lagging.PINNED_FOR * 1000
 LONG = "20s"  # stale_after, where being back within it must not be a question of how busy the machine is
-SHORT = "500ms"
 CROWD = size(2000, 300)  # acknowledged pins, of which none may be lost
 
 
@@ -55,7 +54,7 @@ class Away(lagging.Lagging):
             self.balanced(self.other)
         with self.cell(row, RECORD, fault):
             owed, held, token, lost = self.record_in_vain(reasons)
-        unkeyed, keyed = self.spin(500), self.spin(500, "acked")
+        unkeyed, keyed = self.spin(300), self.spin(300, "acked")
         with self.cell(row, UNKEYED, fault):
             self.balanced(self.other)
             come()
@@ -107,21 +106,21 @@ class Away(lagging.Lagging):
         self.sees_until(self.other, "lost", lost, "FLOOR", "PINNED")  # PINNED: its frame lay in the socket of a stopped daemon
 
     def test_a_killed_daemon_that_is_back_in_time_costs_no_pin(self):
-        self.serve(LONG)
+        self.serve(stale_after=LONG)
         self.leave_and_come("daemon back", "killed", self.system.kill, self.system.start, "daemon started", ("PINNED",))
 
     def test_a_stopped_daemon_that_is_back_in_time_costs_no_pin(self):
-        self.serve(LONG)
+        self.serve(stale_after=LONG)
         self.leave_and_come("daemon back", "stopped", self.system.pause, self.system.resume, "the daemon stood still",
                             ("PINNED",))
 
     def test_a_killed_daemon_that_stays_away_costs_keyed_reads_their_replicas(self):
-        self.serve(SHORT)
+        self.serve()
         self.leave_and_come("daemon away", "killed", self.system.kill, self.system.start, "daemon started",
                             ("PINNED", "STORE_STALE"))
 
     def test_a_stopped_daemon_that_stays_away_costs_keyed_reads_their_replicas(self):
-        self.serve(SHORT)
+        self.serve()
         self.addCleanup(self.system.resume)
         self.leave_and_come("daemon away", "stopped", self.system.pause, self.system.resume, "the daemon stood still",
                             ("PINNED", "STORE_STALE"))
@@ -130,12 +129,12 @@ class Away(lagging.Lagging):
 class New(lagging.Lagging):
     """Another process, or another file: handles that were open before find it by themselves."""
 
-    def replaced(self, fault, end, begin, why, unkeyed=lagging.Lagging.was_balanced):
-        self.serve(SHORT)
+    def replaced(self, fault, end, begin, why, unkeyed=lagging.Lagging.was_balanced, ms=300):
+        self.serve()
         self.hold_back()
         acked = self.wrote(self.writer, "acked")
         self.writer.timeout(20_000)
-        readers = self.spin(1000), self.spin(1000, "acked")
+        readers = self.spin(ms), self.spin(ms, "acked")
         end()
         meant = self.commit()
         self.writer.send("record", 0, harness.as_hex("meanwhile"), lagging.PINNED_FOR)
@@ -158,8 +157,7 @@ class New(lagging.Lagging):
             print(f"daemon new, {fault}: on replicas again {took:.2f} s after they went on; the record took "
                   f"{said.us / 1000:.0f} ms")
             self.assertLess(took, bound(1))
-        with self.cell("daemon new", UNKEYED, fault):
-            self.balanced(self.other)
+        self.settled()
 
     def test_a_restarted_daemon_raises_the_floor(self):
         self.replaced("restarted", self.system.stop, self.system.start, "daemon started")
@@ -203,7 +201,7 @@ class New(lagging.Lagging):
             test.assertGreater(said.by_reason()["BALANCED"], 0, "the last schedule, as long as there is no other")
             test.assertLessEqual(set(said.counts), {("default", "NO_REPLICA"), *((n, "BALANCED") for n in lagging.REPLICAS)})
 
-        self.replaced("store deleted", end, self.system.start, "daemon started with an empty store", unkeyed)
+        self.replaced("store deleted", end, self.system.start, "daemon started with an empty store", unkeyed, 800)
 
     def data(self):
         return os.path.join(self.system.dir, "data.mdb")
