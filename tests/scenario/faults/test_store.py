@@ -5,7 +5,6 @@ A file is never trusted for looking like a store, and a daemon that has no room 
 import os
 import shutil
 import struct
-import time
 import unittest
 from unittest import mock
 
