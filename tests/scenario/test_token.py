@@ -4,16 +4,13 @@ Two daemons with a key_file each stand for two hosts that share a PostgreSQL clu
 import base64
 import hashlib
 import hmac
-import os
-import shutil
 import struct
 import time
 import unittest
 
 import harness
-from harness import bound, eventually, size
+from harness import bound, eventually
 from test_pins import hash_of, operator
-from test_walk import run
 
 LAG = "700ms"
 FIELDS = "<IQ16sQqI"  # proto/token.h: version, cluster, key, stamp, issued_ms, left_ms; then a MAC of 16 bytes
@@ -248,22 +245,6 @@ class Travel(harness.Scenario):
             token = Token(self.write(self.at_there, f"off by {off}")[1])
             self.assertEqual(self.bring(self.at_here, token.signed(self.key, issued_ms=token.issued_ms + off)).reason, "PINNED")
             self.assertGreater(self.peek(self.here, f"off by {off}")["left_ms"], 5_000)
-
-
-class Fuzz(unittest.TestCase):
-    SECONDS = size(60, 5)
-
-    def test_no_text_leads_the_parser_or_the_judge_astray(self):
-        program = os.path.join(harness.BUILD, "tests", "fuzz_token")
-        if not os.access(program, os.X_OK):
-            self.skipTest("no fuzz_token in this build: the asan build has it (clang)")
-        scratch = harness.scratch()
-        self.addCleanup(shutil.rmtree, scratch)
-        status, said = run([program, f"-max_total_time={self.SECONDS}", "-max_len=200", "-seed=1", "-print_final_stats=1"],
-                           within=self.SECONDS + 60, cwd=scratch)
-        print("\n".join(line for line in said.splitlines() if line.startswith(("stat::number", "Done"))))
-        self.assertEqual(status, 0, said[-6000:])
-        self.assertIn("Done ", said)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,9 @@
  * An input is a text, or fields that are signed here, whose text may then be struck; each answer is checked
  * against a second opinion. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "proto/token.h"
-
-#define MUST_BE(what)                                                                                        \
-        do {                                                                                                 \
-                if (!(what)) {                                                                               \
-                        fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                           \
-                        abort();                                                                             \
-                }                                                                                            \
-        } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static const struct pnr_token_keys keys = {.n = 2, .key = {{1, 2, 3}, {4, 5, 6}}};
 

@@ -7,21 +7,12 @@
 #include <sys/mman.h>
 
 #include "client/view.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/live_store.h"
 
 #define PINS    9000
 #define STROKES 16 /* of one input, at most */
 #define IMAGES  3
-#define MUST_BE(what)                                                                                        \
-        do {                                                                                                 \
-                if (!(what)) {                                                                               \
-                        fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                           \
-                        abort();                                                                             \
-                }                                                                                            \
-        } while (0)
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Fields of a meta page. */
 enum { META_ROOT = 16 + 72 + 40, META_DEPTH = 16 + 72 + 6, META_LAST_PAGE = 16 + 120, META_TXNID = 16 + 128 };
