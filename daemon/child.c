@@ -149,7 +149,10 @@ static bool tell(struct child *c, unsigned node)
         if (!conninfo)
                 return false;
         strncpy(o.conninfo, conninfo, sizeof o.conninfo - 1);
-        return c->told[node] = order(c, &o);
+        o.cleartext = c->hooks.cleartext(c->hooks.arg, node);
+        c->told[node] = order(c, &o);
+        explicit_bzero(&o, sizeof o);
+        return c->told[node];
 }
 
 /* An order that the prober does not take is a check without an answer: the cluster's own deadline ends it. */

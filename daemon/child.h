@@ -17,6 +17,7 @@ struct child_hooks {
                        const struct prober_result *r);     /* r->node is below PROBER_NODES_MAX, text ends */
         void (*lost)(void *arg);                           /* it died or was given up: restart follows */
         const char *(*conninfo)(void *arg, unsigned node); /* NULL: no such node */
+        bool (*cleartext)(void *arg, unsigned node);       /* of what conninfo() names; see probe.h */
         void *arg;
 };
 

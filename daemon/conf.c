@@ -15,6 +15,7 @@
 #include "daemon/conninfo.h"
 #include "daemon/keyfile.h"
 #include "daemon/option.h"
+#include "daemon/user.h"
 #include "proto/nearest.h"
 #include "proto/wire.h"
 
@@ -105,6 +106,14 @@ static bool name_read(const char *text, char name[PNR_NAME_SIZE])
         return pnr_name_valid(name);
 }
 
+/* Passwords are not left behind in memory that somebody else gets. */
+static void free_clusters(struct conf *conf)
+{
+        if (conf->cluster)
+                explicit_bzero(conf->cluster, conf->n_clusters * sizeof *conf->cluster);
+        free(conf->cluster);
+}
+
 /* Finds the cluster or makes room for it.  False: it is one too many. */
 static bool enter_cluster(struct reader *r, const char name[PNR_NAME_SIZE])
 {
@@ -117,11 +126,14 @@ static bool enter_cluster(struct reader *r, const char name[PNR_NAME_SIZE])
                         "more than %d clusters; give some of them a daemon of their own", PNR_CLUSTERS_MAX);
                 return false;
         }
-        struct cluster_conf *more = realloc(conf->cluster, (conf->n_clusters + 1) * sizeof *more);
+        struct cluster_conf *more = calloc(conf->n_clusters + 1, sizeof *more);
         if (!more) {
                 mistake(r, r->line, r->title, NULL, "out of memory; free some, or configure fewer clusters");
                 return false;
         }
+        for (unsigned i = 0; i < conf->n_clusters; i++)
+                more[i] = conf->cluster[i];
+        free_clusters(conf);
         conf->cluster = more;
         memset(&more[r->cluster], 0, sizeof *more);
         memcpy(more[r->cluster].name, name, PNR_NAME_SIZE);
@@ -333,9 +345,8 @@ static void read_assignment(struct reader *r, char *text)
                 read_option(r, key, trim(eq + 1));
 }
 
-static void read_line(struct reader *r, const char *from, size_t n)
+static void read_line(struct reader *r, const char *from, size_t n, char text[LINE_SIZE_MAX + 1])
 {
-        char text[LINE_SIZE_MAX + 1];
         if (n > 0 && from[n - 1] == '\r')
                 n--;
         if (n > LINE_SIZE_MAX) {
@@ -367,6 +378,7 @@ static void read_line(struct reader *r, const char *from, size_t n)
 static void read_text(struct reader *r, const char *text, size_t size)
 {
         const char *end = text + size;
+        char line[LINE_SIZE_MAX + 1];
         if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
                 text += 3;
         while (text < end) {
@@ -378,9 +390,10 @@ static void read_text(struct reader *r, const char *text, size_t size)
                                 "a NUL byte: this is not a text file; save it as UTF-8");
                         return;
                 }
-                read_line(r, text, n);
+                read_line(r, text, n, line);
                 text += n + 1;
         }
+        explicit_bzero(line, sizeof line);
 }
 
 /* Rows: `low` must not be more than `high`. */
@@ -463,7 +476,8 @@ static void check_daemon(struct reader *r)
         struct conf *conf = r->conf;
         check_orders(r, SCOPE_DAEMON, &r->given, conf, "[pinrouted]");
         if (conf->key_file[0] && !keyfile_read(conf->key_file, &conf->token_keys, r->complain, r->arg))
-                r->mistakes++;
+                mistake(r, r->given.line[OPTION_DAEMON_key_file], "[pinrouted]", "key_file",
+                        "the keys in it cannot be used, see above; mend that file, or name another");
 }
 
 static void check_whole(struct reader *r)
@@ -485,8 +499,7 @@ static char *slurp(struct reader *r, size_t *size)
         int fd = open(r->conf->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0 || fstat(fd, &st) < 0)
                 mistake(r, 0, "", NULL, "%s; %s", strerror(errno),
-                        errno == EACCES ? "let the daemon's user read it"
-                                        : "create it, or name another file with -c");
+                        errno == EACCES ? user_must_read() : "create it, or name another file with -c");
         else if (S_ISDIR(st.st_mode))
                 mistake(r, 0, "", NULL, "is a directory; name the file in it");
         else if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX)
@@ -519,6 +532,7 @@ struct conf *conf_load(const char *path, void (*complain)(void *arg, const char 
         if (text) {
                 read_text(&r, text, size);
                 check_whole(&r);
+                explicit_bzero(text, size);
         }
         free(text);
         if (r.mistakes)
@@ -528,8 +542,10 @@ struct conf *conf_load(const char *path, void (*complain)(void *arg, const char 
 
 void conf_free(struct conf **conf)
 {
-        if (*conf)
-                free((*conf)->cluster);
+        if (*conf) {
+                free_clusters(*conf);
+                explicit_bzero(*conf, sizeof **conf);
+        }
         free(*conf);
         *conf = NULL;
 }

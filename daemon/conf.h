@@ -15,6 +15,7 @@
 #define CONF_WEIGHT_MAX 256
 
 enum conf_no_replica { CONF_NO_REPLICA_PRIMARY = 0, CONF_NO_REPLICA_ERROR = 1 };
+enum conf_cleartext { CONF_CLEARTEXT_REFUSE = 0, CONF_CLEARTEXT_ALLOW = 1 };
 enum conf_log_level { CONF_LOG_ERROR = 3, CONF_LOG_WARNING = 4, CONF_LOG_INFO = 6, CONF_LOG_DEBUG = 7 };
 
 /* One line `alias = conninfo role= weight= max_lag=` of a [nodes X] section. */
@@ -38,6 +39,7 @@ struct cluster_conf {
         int64_t fence_interval_ms, caught_up_trust_ms;
         int64_t early_release, follow_promotion; /* 0 off, 1 on */
         int64_t no_replica;                      /* enum conf_no_replica */
+        int64_t cleartext_password;              /* enum conf_cleartext */
         unsigned n_nodes;
         unsigned line;
         struct node_conf node[PNR_NODES_MAX];
@@ -47,6 +49,7 @@ struct conf {
         char path[CONF_PATH_MAX];
         char dir[CONF_WORD_MAX];
         char http_listen[CONF_WORD_MAX];
+        char user[CONF_WORD_MAX];  /* whom root's daemon becomes; "": nobody else */
         char group[CONF_WORD_MAX]; /* group of dir, store and worker socket; "": the daemon's own */
         char
             operator_group[CONF_WORD_MAX]; /* may use ctl.sock besides root and the daemon's user; "": none */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "daemon/login.h"
 #include "proto/nearest.h"
 
 #define SPACE " \t\r\n\v\f"
@@ -234,7 +235,7 @@ static bool parsed_is_good(const char *conninfo, const PQconninfoOption *known, 
         if (!options)
                 return refuse(why, "libpq cannot read it; write it as host=... port=... dbname=... user=...");
         bool good = names_one_server(options, why) && fill_endpoint(options, endpoint, why);
-        PQconninfoFree(options);
+        login_forget(options);
         return good;
 }
 

@@ -42,12 +42,13 @@ void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured
                          "key_file");
         }
         keys.issuer = is->keys.issuer;
-        if (!memcmp(&keys, &is->keys, sizeof keys))
-                return;
-        if (configured->n)
-                log_info("tokens: keys of key_file in force: %u, the first one signs", keys.n);
-        is->keys = keys;
-        is->dirty = true;
+        if (memcmp(&keys, &is->keys, sizeof keys) != 0) {
+                if (configured->n)
+                        log_info("tokens: keys of key_file in force: %u, the first one signs", keys.n);
+                is->keys = keys;
+                is->dirty = true;
+        }
+        explicit_bzero(&keys, sizeof keys);
 }
 
 uint64_t issuer_next(struct issuer *is)

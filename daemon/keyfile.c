@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/user.h"
+
 #define FILE_SIZE_MAX 16384
 #define BLANKS        " \t\r"
 #define DIGITS        (2 * PNR_TOKEN_KEY_SIZE)
@@ -129,7 +131,7 @@ static ssize_t slurp(struct reader *r, int fd, char *text)
         ssize_t n = -1;
         if (fd < 0 || fstat(fd, &st) < 0)
                 mistake(r, 0, "%s; %s", strerror(errno),
-                        errno == EACCES ? "let the daemon's user read it"
+                        errno == EACCES ? user_must_read()
                                         : "create it, or correct key_file in the config file");
         else if (!S_ISREG(st.st_mode) || st.st_size > FILE_SIZE_MAX)
                 mistake(r, 0, "is no regular file of up to 16 KiB; name a file of keys");
@@ -155,5 +157,6 @@ bool keyfile_read(const char *path, struct pnr_token_keys *ret,
                 read_text(&r, text, (size_t)n);
         *ret = r.mistakes ? (struct pnr_token_keys){0} : r.keys;
         explicit_bzero(text, sizeof text);
+        explicit_bzero(&r.keys, sizeof r.keys);
         return !r.mistakes;
 }

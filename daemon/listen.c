@@ -1,5 +1,5 @@
 /* listen.c -- the daemon's directory, its lock and its two listening sockets.
- * The only file that changes owners and modes, but for data.mdb's (store.c). */
+ * With vet.c the only file that changes owners and modes, but for data.mdb's (place.c). */
 #include "daemon/listen.h"
 
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/vet.h"
 
 #define WORKER_SOCKET   "pinrouted.sock"
 #define OPERATOR_SOCKET "ctl.sock"
@@ -70,17 +71,20 @@ static bool check_file_system(const struct listen_dir *d, int fd)
         return true;
 }
 
-static bool is_ours(const struct listen_dir *d, int fd)
+/* Whose is it?  Who could write to it can do so no longer. */
+static bool is_ours(const struct listen_dir *d, int fd, uid_t *owner)
 {
         struct stat st;
         if (fstat(fd, &st))
                 return fail(d, "", "stat");
-        if (st.st_uid != geteuid()) {
-                log_error("%s belongs to uid %u, this daemon runs as %u: chown it, or name another dir",
-                          d->path, st.st_uid, geteuid());
+        *owner = st.st_uid;
+        if (st.st_uid != geteuid() && (geteuid() != 0 || st.st_uid != d->user)) {
+                log_error("%s belongs to uid %u, this daemon runs as %u: chown it, or name another dir%s",
+                          d->path, st.st_uid, geteuid(), geteuid() ? "" : " or user");
                 return false;
         }
-        return true;
+        return !(st.st_mode & (S_IWGRP | S_IWOTH)) || !fchmod(fd, st.st_mode & 07755) ||
+               fail(d, "", "chmod go-w");
 }
 
 static bool check_dir(const struct listen_dir *d, int fd)
@@ -92,11 +96,27 @@ static bool check_dir(const struct listen_dir *d, int fd)
         return check_file_system(d, fd);
 }
 
+/* Not a file that somebody else made, or that is another file, too: we are about to write into it. */
+static bool is_our_lock(const struct listen_dir *d)
+{
+        struct stat st;
+        if (fstat(d->lock, &st))
+                return fail(d, LOCK_FILE, "stat");
+        if (S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1)
+                return true;
+        log_error("%s/" LOCK_FILE " is not a file that pinrouted made (uid %u, mode %o, %u names): remove it",
+                  d->path, st.st_uid, st.st_mode, (unsigned)st.st_nlink);
+        return false;
+}
+
 static bool take_lock(struct listen_dir *d, int dirfd)
 {
-        d->lock = openat(dirfd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        d->lock =
+            openat(dirfd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
         if (d->lock < 0)
                 return fail(d, LOCK_FILE, "open");
+        if (!is_our_lock(d))
+                return false;
         if (fchmod(d->lock, 0600)) /* whatever the umask made of it: the next daemon has to open it */
                 return fail(d, LOCK_FILE, "chmod");
         if (flock(d->lock, LOCK_EX | LOCK_NB)) {
@@ -126,15 +146,69 @@ bool listen_holds_dir(const struct listen_dir *d)
                ours.st_ino == there.st_ino;
 }
 
-bool listen_open_dir(struct listen_dir *d)
+/* A descriptor of the directory; -1 after logging why not. */
+static int enter(const struct listen_dir *d, uid_t *owner)
 {
-        d->lock = -1;
+        if (!vet_path(d->path, d->user))
+                return -1;
         if (mkdir(d->path, 0750) && errno != EEXIST)
-                return fail(d, "", "mkdir (its parent must exist and be writable)");
+                return fail(d, "", "mkdir (its parent must exist and be writable)"), -1;
         int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
-                return fail(d, "", "open (a directory, not a symbolic link)");
-        bool ok = is_ours(d, fd) && take_lock(d, fd) && check_dir(d, fd);
+                return fail(d, "", "open (a directory, not a symbolic link)"), -1;
+        if (is_ours(d, fd, owner))
+                return fd;
+        close(fd);
+        return -1;
+}
+
+static const struct {
+        const char *name;
+        mode_t type;
+} entries[] = {{"data.mdb", S_IFREG},
+               {"lock.mdb", S_IFREG},
+               {"new", S_IFDIR},
+               {WORKER_SOCKET, S_IFSOCK},
+               {OPERATOR_SOCKET, S_IFSOCK}};
+#define N_ENTRIES (sizeof entries / sizeof *entries)
+
+static bool vet_entries(const struct listen_dir *d, int fd)
+{
+        bool good = true;
+        for (unsigned i = 0; i < N_ENTRIES; i++)
+                good &= vet_entry(fd, d->path, entries[i].name, entries[i].type);
+        return good;
+}
+
+/* What root's daemon left there before the config named a user. */
+static bool give_entries(const struct listen_dir *d, int fd, gid_t gid)
+{
+        bool given = vet_give(fd, LOCK_FILE, d->user, gid);
+        for (unsigned i = 0; i < N_ENTRIES; i++)
+                given &= vet_give(fd, entries[i].name, d->user, gid);
+        return given;
+}
+
+bool listen_give_dir(struct listen_dir *d, gid_t gid)
+{
+        uid_t owner;
+        int fd = enter(d, &owner);
+        if (fd < 0)
+                return false;
+        bool ok = owner == d->user || (take_lock(d, fd) && vet_entries(d, fd));
+        if (ok && owner != d->user && (!give_entries(d, fd, gid) || fchown(fd, d->user, gid)))
+                ok = fail(d, "", "chown to `user`");
+        close(fd);
+        return ok;
+}
+
+bool listen_open_dir(struct listen_dir *d)
+{
+        uid_t owner;
+        int fd = enter(d, &owner);
+        if (fd < 0)
+                return false;
+        bool ok = (d->lock >= 0 || take_lock(d, fd)) && check_dir(d, fd) && vet_entries(d, fd);
         close(fd);
         return ok;
 }

@@ -9,14 +9,19 @@ struct listen_dir {
         const char *path;
         gid_t group;     /* of the directory and the worker socket; (gid_t)-1: the daemon's own */
         gid_t operators; /* of ctl.sock; (gid_t)-1: none */
-        int lock;        /* held for life: one daemon per directory */
+        uid_t user;      /* whom root is about to become; (uid_t)-1: nobody */
+        int lock;        /* held for life: one daemon per directory; -1: not yet */
 };
 
 /* Looks up a group's name; "" is (gid_t)-1.  False after logging that there is none. */
 bool listen_group(const char *name, gid_t *ret);
 
+/* As root, before it becomes d->user, whose primary group is `gid`: makes the directory if need be, and gives
+ * it to that user if it is root's, with what an earlier daemon of root's left there.  False after logging. */
+bool listen_give_dir(struct listen_dir *d, gid_t gid);
+
 /* Makes the directory if need be (0750), checks that it is ours alone to write and on a file system whose
- * maps are coherent, and takes the lock.  False after logging what is wrong and how to mend it. */
+ * maps are coherent, takes the lock, and removes what others have put there.  False after logging what is wrong and how to mend it. */
 bool listen_open_dir(struct listen_dir *d);
 
 /* Listening SOCK_SEQPACKET pinrouted.sock (0660) and SOCK_STREAM ctl.sock (0600, 0660 with operators),

@@ -1,5 +1,6 @@
 /* main.c -- argv, order of setup, the loop, order of teardown.
  * The only file that knows all the others. */
+#include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/pinroute.h"
@@ -20,6 +22,7 @@
 #include "daemon/notify.h"
 #include "daemon/ops.h"
 #include "daemon/prober.h"
+#include "daemon/user.h"
 
 #define TICK_MS 20 /* the loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS) */
 
@@ -70,6 +73,12 @@ static const char *conninfo_of(void *arg, unsigned node)
                 return NULL;
         const char *conninfo = d.core.cluster[cluster]->node[node % PNR_NODES_MAX].conf.conninfo;
         return conninfo[0] ? conninfo : NULL;
+}
+
+static bool cleartext_of(void *arg, unsigned node)
+{
+        (void)arg;
+        return d.core.cluster[node / PNR_NODES_MAX]->conf.cleartext_password == CONF_CLEARTEXT_ALLOW;
 }
 
 /* ---- config ---- */
@@ -173,14 +182,43 @@ static bool set_up_loop(void)
         return true;
 }
 
+/* Better now than at the first reload. */
+static void warn_of_unreadable(const char *path)
+{
+        if (path[0] && access(path, R_OK))
+                log_warning("%s: %s cannot read it, so a reload will be refused: %s", path, user_own_name(),
+                            strerror(errno));
+}
+
+static bool become_user(void)
+{
+        const gid_t more[] = {d.dir.group, d.dir.operators};
+        struct user user;
+        if (!user_find(d.conf->user, &user))
+                return false;
+        d.dir.user = user.uid;
+        if (!user_is_another(&user)) {
+                if (geteuid() == 0)
+                        log_warning(
+                            "runs as root: say user = NAME in [pinrouted], and root is needed to start only");
+                return true;
+        }
+        if ((geteuid() == 0 && !listen_give_dir(&d.dir, user.gid)) || !user_become(&user, more, 2))
+                return false;
+        log_info("goes on as user %s", user.name);
+        warn_of_unreadable(d.conf->path);
+        warn_of_unreadable(d.conf->key_file);
+        return true;
+}
+
 static bool set_up(void)
 {
         snprintf(d.dir_path, sizeof d.dir_path, "%s", d.conf->dir);
         d.dir = (struct listen_dir){.path = d.dir_path, .lock = -1};
         raise_descriptor_limit();
         if (!listen_group(d.conf->group, &d.dir.group) ||
-            !listen_group(d.conf->operator_group, &d.dir.operators) || !listen_open_dir(&d.dir) ||
-            !set_up_loop())
+            !listen_group(d.conf->operator_group, &d.dir.operators) || !become_user() ||
+            !listen_open_dir(&d.dir) || !set_up_loop())
                 return false;
         if (!core_init(&d.core, d.conf, d.dir.group, clock_mono()))
                 return false;
@@ -188,7 +226,8 @@ static bool set_up(void)
         d.operators = listen_operators(&d.dir);
         if (d.workers < 0 || d.operators < 0)
                 return false;
-        struct child_hooks hooks = {.result = on_result, .lost = on_lost, .conninfo = conninfo_of};
+        struct child_hooks hooks = {
+            .result = on_result, .lost = on_lost, .conninfo = conninfo_of, .cleartext = cleartext_of};
         child_init(&d.child, d.base, &hooks);
         d.ops = (struct ops){.core = &d.core,
                              .conns = &d.conns,
@@ -296,7 +335,9 @@ static int check_only(const char *path)
         if (!conf)
                 return 1;
         gid_t group;
-        bool ok = listen_group(conf->group, &group);
+        struct user user;
+        bool ok = user_find(conf->user, &user);
+        ok = listen_group(conf->group, &group) && ok;
         ok = listen_group(conf->operator_group, &group) && ok;
         if (ok)
                 printf("%s: ok, %u cluster%s\n", path, conf->n_clusters, conf->n_clusters == 1 ? "" : "s");
@@ -335,6 +376,8 @@ int main(int argc, char **argv)
                 return prober_main();
         }
         log_init("pinrouted");
+        user_harden();
+        umask(077);
         for (int o; (o = getopt_long(argc, argv, "c:tVh", options, NULL)) != -1;)
                 switch (o) {
                 case 'c': path = optarg; break;

@@ -15,6 +15,7 @@
 #define FIELD_PATH(f)       f
 #define FIELD_LISTEN(f)     f
 #define FIELD_GROUP(f)      f
+#define FIELD_USER(f)       f
 #define FIELD_FILE(f)       f
 #define FIELD_COUNT(f)      f
 #define FIELD_SECONDS(f)    f##_ms
@@ -22,6 +23,7 @@
 #define FIELD_ON_OFF(f)     f
 #define FIELD_LOG_LEVEL(f)  f
 #define FIELD_NO_REPLICA(f) f
+#define FIELD_CLEARTEXT(f)  f
 #define FIELD_ROLE(f)       f
 
 const struct option options[N_OPTIONS] = {

@@ -12,6 +12,8 @@ OPTION(http_listen, DAEMON, LISTEN, 0, 0, "", AT_START,
        "ADDR:PORT or socket path of /metrics, /healthz and the status page; empty: none")
 OPTION(group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group whose members may route and record; empty: the daemon's own")
+OPTION(user, DAEMON, USER, 0, 0, "", AT_START,
+       "user that the daemon becomes when root starts it; empty: it stays who starts it")
 OPTION(operator_group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group that may use pinroutectl, besides root and the daemon's user; empty: none")
 OPTION(key_file, DAEMON, FILE, 0, 0, "", AT_RELOAD,
@@ -50,6 +52,8 @@ OPTION(follow_promotion, CLUSTER, ON_OFF, 0, 0, "off", AT_RELOAD,
        "the primary is the node that is not in recovery, whatever its role= says")
 OPTION(no_replica, CLUSTER, NO_REPLICA, 0, 0, "primary", AT_RELOAD,
        "reads when no replica may be read from: go to the primary, or report an error with it")
+OPTION(cleartext_password, CLUSTER, CLEARTEXT, 0, 0, "refuse", AT_RELOAD,
+       "a server that asks for the password in clear text: refuse, or allow where sslmode=verify-...")
 
 OPTION(role, NODE, ROLE, 0, 0, "replica", AT_RELOAD, "primary or replica")
 OPTION(weight, NODE, COUNT, 0, CONF_WEIGHT_MAX, "1", AT_RELOAD,

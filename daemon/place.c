@@ -18,8 +18,12 @@ const struct place place_new = {"/" NEW, NEW "/" PLACE_DATA, NEW "/" PLACE_LOCK}
 
 int place_clear_new(int dir_fd)
 {
-        unlinkat(dir_fd, place_new.data, 0);
-        unlinkat(dir_fd, place_new.lock, 0);
+        int fd = openat(dir_fd, NEW, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0) {
+                unlinkat(fd, PLACE_DATA, 0);
+                unlinkat(fd, PLACE_LOCK, 0);
+                close(fd);
+        }
         if (unlinkat(dir_fd, NEW, AT_REMOVEDIR) && errno == ENOTDIR)
                 unlinkat(dir_fd, NEW, 0);
         return mkdirat(dir_fd, NEW, 0700);

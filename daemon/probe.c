@@ -1,9 +1,8 @@
 /* probe.c -- one node's connection: connects, asks, and says what came of it.  Never blocks.
- * With conninfo.c the only file that includes <libpq-fe.h>, and the only one that connects.  Owns: struct
+ * With login.c the only file that connects, and with conninfo.c that includes <libpq-fe.h>.  Owns: struct
  * probe. */
 #include "daemon/probe.h"
 
-#include <arpa/inet.h>
 #include <event2/event_struct.h>
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -14,13 +13,13 @@
 
 #include "daemon/facts.h"
 #include "daemon/log.h"
+#include "daemon/login.h"
 #include "daemon/text.h"
 
 #define TIMEOUT_MAX_MS 600000u
 /* Most that a server may send from one check to the next, log-in and TLS included; a usual log-in is 3 kB, an
  * answer 0.5 kB.  libpq has no such bound: it keeps what comes until memory is full. */
-#define BYTES_MAX      131072u
-#define PARAMETERS_MAX 64
+#define BYTES_MAX 131072u
 
 enum state {
         CLOSED,
@@ -48,7 +47,8 @@ struct probe {
         unsigned bytes;             /* came in since the last answer */
         char said[PROBER_TEXT_MAX]; /* the server's last notice: why it hung up */
 
-        bool checking; /* an order waits for its result: the rest is about that */
+        bool may_say_password; /* in clear text, where TLS has shown who the server is */
+        bool checking;         /* an order waits for its result: the rest is about that */
         bool connected;
         bool has_row;
         uint64_t number;
@@ -83,10 +83,7 @@ static void arm(struct event *timer, uint32_t ms)
 
 static const char *option(const struct probe *p, const char *keyword)
 {
-        for (const PQconninfoOption *o = p->option; o && o->keyword; o++)
-                if (strcmp(o->keyword, keyword) == 0)
-                        return o->val && o->val[0] ? o->val : NULL;
-        return NULL;
+        return login_option(p->option, keyword);
 }
 
 static bool has_comma(const char *value) { return value && strchr(value, ','); }
@@ -105,21 +102,12 @@ static const char *read_conninfo(struct probe *p)
         return NULL;
 }
 
-static bool is_literal(const char *host)
-{
-        struct in6_addr any;
-        char plain[INET6_ADDRSTRLEN + 1];
-
-        snprintf(plain, sizeof plain, "%.*s", (int)strcspn(host, "%"), host);
-        return inet_pton(AF_INET, plain, &any) == 1 || inet_pton(AF_INET6, plain, &any) == 1;
-}
-
 /* The name that must be resolved before libpq may see it; NULL: none. */
 static const char *name_to_resolve(const struct probe *p)
 {
         const char *host = option(p, "host");
 
-        if (option(p, "hostaddr") || !host || host[0] == '/' || host[0] == '@' || is_literal(host))
+        if (option(p, "hostaddr") || !host || host[0] == '/' || host[0] == '@' || login_is_address(host))
                 return NULL;
         return host;
 }
@@ -143,6 +131,7 @@ struct probe *probe_open(const struct probe_host *host, uint32_t node, const cha
 }
 
 const char *probe_conninfo(const struct probe *p) { return p->conninfo; }
+void probe_let_cleartext(struct probe *p, bool may) { p->may_say_password = may; }
 
 /* The connection */
 
@@ -173,10 +162,7 @@ void probe_close(struct probe **ret)
         hang_up(p);
         event_del(&p->deadline);
         lookup_close(&p->lookup);
-        for (PQconninfoOption *o = p->option; o && o->keyword; o++)
-                if (o->val)
-                        explicit_bzero(o->val, strlen(o->val));
-        PQconninfoFree(p->option);
+        login_forget(p->option);
         explicit_bzero(p, sizeof *p);
         free(p);
 }
@@ -286,59 +272,17 @@ static void on_notice(void *arg, const PGresult *notice)
         snprintf(p->said, sizeof p->said, "%.16s: %.130s", severity ? severity : "notice", text ? text : "");
 }
 
-struct parameters {
-        const char *keyword[PARAMETERS_MAX], *value[PARAMETERS_MAX];
-        unsigned n;
-};
-
-static void add(struct parameters *list, const char *keyword, const char *value)
-{
-        MUST(list->n < PARAMETERS_MAX - 1);
-        list->keyword[list->n] = keyword;
-        list->value[list->n++] = value;
-}
-
-/* All spelled out: a default of libpq may be an environment variable, a file, or a question to the name
- * service. Of two equal keywords libpq takes the later. */
-static void fill_parameters(struct probe *p, struct parameters *list, char *options, size_t size,
-                            char timeout[16])
-{
-        const char *user = option(p, "user"), *more = option(p, "options"), *host = option(p, "host");
-
-        for (const PQconninfoOption *o = p->option; o->keyword; o++)
-                if (o->val && o->val[0])
-                        add(list, o->keyword, o->val);
-        if (!user && p->host->user)
-                add(list, "user", p->host->user);
-        if (p->lookup)
-                add(list, "hostaddr", lookup_address(p->lookup, p->address % lookup_count(p->lookup)));
-        else if (host && is_literal(host) && !option(p, "hostaddr"))
-                add(list, "hostaddr", host);
-        snprintf(timeout, 16, "%u", p->timeout_ms);
-        snprintf(options, size,
-                 "%s -c statement_timeout=%u -c lock_timeout=%u -c idle_in_transaction_session_timeout=%u",
-                 more ? more : "", p->timeout_ms, p->timeout_ms, p->timeout_ms);
-        add(list, "options", options);
-        add(list, "tcp_user_timeout", timeout);
-        add(list, "application_name", "pinrouted");
-        add(list, "client_encoding", "UTF8");
-        add(list, "gssencmode", "disable");
-        add(list, "target_session_attrs", "any");
-        add(list, "replication", "");
-}
-
-/* NOLINTNEXTLINE(misc-no-recursion): once per address of the name, RESOLVE_ADDRESSES_MAX at most */
 static void start_connecting(struct probe *p)
 {
-        struct parameters list = {.n = 0};
-        char options[PROBER_CONNINFO_MAX + 160], timeout[16];
+        struct login login = {.conninfo = p->option, .user = p->host->user, .timeout_ms = p->timeout_ms};
 
-        fill_parameters(p, &list, options, sizeof options, timeout);
+        if (p->lookup)
+                login.address = lookup_address(p->lookup, p->address % lookup_count(p->lookup));
         p->tried++;
         p->bytes = 0;
         p->said[0] = '\0';
         p->state = CONNECTING;
-        p->conn = PQconnectStartParams(list.keyword, list.value, 0);
+        p->conn = login_start(&login);
         if (!p->conn) {
                 fail(p, "out of memory");
                 return;
@@ -410,12 +354,18 @@ static void open_connection(struct probe *p)
 
 static void on_connecting(struct probe *p)
 {
-        if (overspent(p)) {
-                fail(p, too_much);
+        const char *wrong = overspent(p) ? too_much : NULL;
+
+        event_del(&p->io); /* PQconnectPoll() may go on with another socket under the same number */
+        PostgresPollingStatusType next = PGRES_POLLING_FAILED;
+
+        if (!wrong)
+                next = login_poll(p->conn, p->option, p->may_say_password, &wrong);
+        if (wrong) {
+                fail(p, wrong);
                 return;
         }
-        event_del(&p->io); /* PQconnectPoll() may go on with another socket under the same number */
-        switch (PQconnectPoll(p->conn)) {
+        switch (next) {
         case PGRES_POLLING_READING: watch(p, EV_READ); break;
         case PGRES_POLLING_WRITING:
         case PGRES_POLLING_ACTIVE: watch(p, EV_WRITE); break;

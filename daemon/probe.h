@@ -3,6 +3,7 @@
 #ifndef PINROUTED_PROBE_H
 #define PINROUTED_PROBE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <event2/event.h>
 
@@ -26,6 +27,9 @@ struct probe *probe_open(const struct probe_host *host, uint32_t node, const cha
 void probe_close(struct probe **p); /* gives no result */
 
 const char *probe_conninfo(const struct probe *p);
+
+/* May the password go out in clear text, in TLS that was verified?  Not unless this says so; never else. */
+void probe_let_cleartext(struct probe *p, bool may);
 
 /* Exactly one result with this number follows, at the latest timeout_ms from now; it may come inside this
  * call. A check under way then fails as overtaken. */

@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/probe.h"
 #include "daemon/resolve.h"
+#include "daemon/user.h"
 
 #define MEMORY_MAX      (512ul << 20)
 #define MEMORY_ROOM     (24ul << 20) /* beyond what is in use when a check begins */
@@ -154,15 +155,16 @@ static void drop(uint32_t node)
         forget_result(s);
 }
 
-static void set(uint32_t node, const char *conninfo)
+static void set(uint32_t node, const char *conninfo, bool cleartext)
 {
         struct seat *s = &prober.seat[node];
 
-        if (s->probe && strcmp(probe_conninfo(s->probe), conninfo) == 0)
-                return;
-        drop(node);
-        s->probe = probe_open(&prober.host, node, conninfo);
-        prober.n_nodes++;
+        if (!s->probe || strcmp(probe_conninfo(s->probe), conninfo) != 0) {
+                drop(node);
+                s->probe = probe_open(&prober.host, node, conninfo);
+                prober.n_nodes++;
+        }
+        probe_let_cleartext(s->probe, cleartext);
 }
 
 static void check(const struct prober_order *o)
@@ -185,7 +187,7 @@ static void obey(const struct prober_order *o)
         case PROBER_NODE_SET:
                 if (!memchr(o->conninfo, '\0', sizeof o->conninfo))
                         end("an order with an endless conninfo");
-                set(o->node, o->conninfo);
+                set(o->node, o->conninfo, o->cleartext != 0);
                 return;
         case PROBER_NODE_DROP: drop(o->node); return;
         case PROBER_CHECK: check(o); return;
@@ -262,6 +264,7 @@ static void limit_process(void)
         const struct rlimit no_core = {0, 0};
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         close_range(PROBER_FD + 1, ~0u, 0);
         if (SANITIZED)
                 return;
@@ -304,6 +307,7 @@ int prober_main(void)
 {
         limit_process();
         log_init("prober");
+        user_write_nothing();
         ignore_signals();
         clear_environment();
         learn_user();

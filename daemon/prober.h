@@ -30,7 +30,7 @@ struct prober_order {
         uint32_t node;       /* below PROBER_NODES_MAX, chosen by the core */
         uint64_t number;     /* CHECK: repeated in the result; the question is sent after this order came */
         uint32_t timeout_ms; /* CHECK */
-        uint32_t reserved;
+        uint32_t cleartext;  /* NODE_SET: probe_let_cleartext() */
         char conninfo[PROBER_CONNINFO_MAX]; /* NODE_SET */
 };
 

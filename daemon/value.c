@@ -33,16 +33,20 @@ static const struct choice *choices(enum value_kind kind)
                                                   {0}};
         static const struct choice no_replica[] = {
             {"primary", CONF_NO_REPLICA_PRIMARY}, {"error", CONF_NO_REPLICA_ERROR}, {0}};
+        static const struct choice cleartext[] = {
+            {"refuse", CONF_CLEARTEXT_REFUSE}, {"allow", CONF_CLEARTEXT_ALLOW}, {0}};
         static const struct choice role[] = {{"replica", 0}, {"primary", 1}, {0}};
 
         switch (kind) {
         case VALUE_ON_OFF: return on_off;
         case VALUE_LOG_LEVEL: return log_level;
         case VALUE_NO_REPLICA: return no_replica;
+        case VALUE_CLEARTEXT: return cleartext;
         case VALUE_ROLE: return role;
         case VALUE_PATH:
         case VALUE_LISTEN:
         case VALUE_GROUP:
+        case VALUE_USER:
         case VALUE_FILE:
         case VALUE_COUNT:
         case VALUE_SECONDS:
@@ -186,11 +190,12 @@ static bool listen_is_valid(const char *text, char *why)
         return true;
 }
 
-static bool group_is_valid(const char *text, char *why)
+static bool name_is_valid(enum value_kind kind, const char *text, char *why)
 {
+        bool user = kind == VALUE_USER;
         if (text[0] == '-' || strpbrk(text, " \t:,/"))
-                return refuse(why, "\"%.60s\" is not a group's name; say one name of /etc/group, or nothing",
-                              text);
+                return refuse(why, "\"%.60s\" is not a %s's name; say one name of %s, or nothing", text,
+                              user ? "user" : "group", user ? "/etc/passwd" : "/etc/group");
         return true;
 }
 
@@ -203,7 +208,7 @@ static bool read_text(enum value_kind kind, const char *text, char *field, char 
                 return false;
         if (kind == VALUE_LISTEN && !listen_is_valid(text, why))
                 return false;
-        if (kind == VALUE_GROUP && !group_is_valid(text, why))
+        if ((kind == VALUE_GROUP || kind == VALUE_USER) && !name_is_valid(kind, text, why))
                 return false;
         if (kind == VALUE_FILE && *text && !path_is_absolute(text, why))
                 return false;

@@ -14,6 +14,7 @@ enum value_kind {
         VALUE_PATH,     /* text: absolute, and short enough for a socket in it */
         VALUE_LISTEN,   /* text: ADDR:PORT, absolute path, or "" */
         VALUE_GROUP,    /* text: a group's name, or "" */
+        VALUE_USER,     /* text: a user's name, or "" */
         VALUE_FILE,     /* text: absolute path, or "" */
         VALUE_COUNT,    /* int64_t, this and all below */
         VALUE_SECONDS,  /* ms; a bare number is seconds */
@@ -21,6 +22,7 @@ enum value_kind {
         VALUE_ON_OFF,
         VALUE_LOG_LEVEL,
         VALUE_NO_REPLICA,
+        VALUE_CLEARTEXT,
         VALUE_ROLE, /* 1: primary */
 };
 

@@ -24,7 +24,8 @@ MAY_INCLUDE = {
 # Who may include a library's header, among the product's files?
 LIBRARIES = {
     "lmdb.h": {"daemon/store.c", "bench/bench_route.c"},
-    "libpq-fe.h": {"daemon/probe.c", "daemon/conninfo.c", "client/examples/prefork_server.c"},
+    "libpq-fe.h": {"daemon/probe.c", "daemon/login.c", "daemon/login.h", "daemon/conninfo.c",
+                   "client/examples/prefork_server.c"},
 }
 # Entry points: what they are made of has unit tests, what they do has scenarios.
 NO_UNIT_TEST = re.compile(r"^(daemon/main|client/pinroutectl|client/ctl_\w+|client/examples/\w+)\.c$")

@@ -1,6 +1,6 @@
-"""fakepg.py MODE -- a PostgreSQL server that misbehaves as told, on a port of 127.0.0.1 that it prints first.
-Then prints what befalls it, a line each: `connected`, `question`, `answered`, `password HEX`,
-`closed`.  SIGUSR1: it hangs up.
+"""fakepg.py MODE [CERTIFICATE] -- a PostgreSQL server that misbehaves as told, on a port of 127.0.0.1 that it prints first.
+Then prints what befalls it, a line each: `connected`, `question`, `answered`, `heard HEX` (what followed when it asked for
+a password), `closed`.  SIGUSR1: it hangs up.  CERTIFICATE: a file with it and its key; then it speaks TLS to who asks.
 
     with FakePg("silent") as server:
         ... f"host=127.0.0.1 port={server.port} ..."; server.wait("connected")
@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -60,9 +61,10 @@ def changed(column, value):
 class Connection:
     """One client, from its first byte on.  Each method named as a mode plays it to its end."""
 
-    def __init__(self, client, say):
+    def __init__(self, client, say, tls=None):
         self.client = client
         self.say = say
+        self.tls = tls
 
     def take(self, size):
         data = b""
@@ -77,12 +79,19 @@ class Connection:
         return self.take(struct.unpack("!I", self.take(4))[0] - 4)
 
     def startup(self):
-        """Declines TLS and takes the startup packet."""
-        while struct.unpack("!I", self.packet()[:4])[0] in (80877103, 80877104):
-            self.client.sendall(b"N")
+        """Declines TLS, unless it has a certificate, and takes the startup packet."""
+        while (code := struct.unpack("!I", self.packet()[:4])[0]) in (80877103, 80877104):
+            if code == 80877103 and self.tls:
+                self.client.sendall(b"S")
+                self.client = self.tls.wrap_socket(self.client, server_side=True)
+            else:
+                self.client.sendall(b"N")
 
     def login(self):
         self.startup()
+        self.welcome()
+
+    def welcome(self):
         self.client.sendall(AUTHENTICATED + PARAMETER + message(b"K", struct.pack("!II", 1, 2)) + READY)
 
     def question(self):
@@ -102,11 +111,15 @@ class Connection:
         while True:
             self.client.sendall(many)
 
-    def answer(self, values, columns=None):
-        self.login()
+    def answer(self, values):
+        self.startup()
+        self.serve(values)
+
+    def serve(self, values):
+        self.welcome()
         while True:
             self.question()
-            self.client.sendall(description(columns or len(values)) + row(values) + DONE + READY)
+            self.client.sendall(description(len(values)) + row(values) + DONE + READY)
             self.say("answered")
 
     def good(self):
@@ -198,13 +211,45 @@ class Connection:
         self.client.sendall(b"E" + struct.pack("!I", HUGE))
         self.flood(b"x" * 65536)
 
+    def hear(self):
+        """Whatever comes next."""
+        said = self.client.recv(65536)
+        self.say("heard " + said.hex())
+        return said
+
     def cleartext(self):
+        """Repeats what it hears: it knows the password now."""
         self.startup()
         self.client.sendall(ASK_CLEARTEXT)
-        self.take(1)
-        password = self.packet()[:-1]
-        self.say("password " + password.hex())
-        self.client.sendall(error(f"\x1b[2Jwrong password {password.decode()}", "FATAL"))
+        self.client.sendall(error(f"\x1b[2Jwrong password {self.hear()[5:-1].decode()}", "FATAL"))
+
+    def cleartext_in_pieces(self):
+        self.startup()
+        pause = threading.Event()
+        for byte in ASK_CLEARTEXT:
+            self.client.sendall(bytes([byte]))
+            pause.wait(0.01)  # so that each byte is a packet of its own
+        self.hear()
+
+    def cleartext_at_once(self):
+        """Declines TLS and asks, in one packet, before anything else was said."""
+        self.packet()
+        self.client.sendall(b"N" + ASK_CLEARTEXT)
+        self.packet()
+        self.hear()
+
+    def cleartext_after_md5(self):
+        self.startup()
+        self.client.sendall(message(b"R", struct.pack("!I", 5) + b"salt"))
+        self.hear()
+        self.client.sendall(ASK_CLEARTEXT)
+        self.hear()
+
+    def cleartext_good(self):
+        self.startup()
+        self.client.sendall(ASK_CLEARTEXT)
+        if self.hear():
+            self.serve(ROW)
 
     def columns(self):
         self.answer(ROW + ["one more"])
@@ -246,51 +291,57 @@ class Connection:
 
 
 MODES = [name for name in vars(Connection)
-         if name not in ("take", "packet", "startup", "login", "question", "drain", "flood", "answer", "__init__")
+         if name not in ("take", "packet", "startup", "login", "question", "drain", "flood", "answer", "__init__",
+                         "welcome", "serve", "hear")
          and callable(getattr(Connection, name)) and not name.startswith("__")]
 
 
-def serve(mode):
+def serve(mode, certificate=None):
+    tls = None
+    if certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     lock = threading.Lock()
-    clients = []
+    connections = []
 
     def hang_up(*_):
-        for client in clients:
+        for connection in connections:
             try:
-                client.shutdown(socket.SHUT_RDWR)
+                connection.client.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # it has gone already
-        clients.clear()
+        connections.clear()
 
     def say(line):
         with lock:
             print(line, flush=True)
 
-    def play(client):
+    def play(connection):
         say("connected")
         try:
-            getattr(Connection(client, say), mode)()
+            getattr(connection, mode)()
         except OSError:
             pass
-        client.close()
+        connection.client.close()
         say("closed")
 
     signal.signal(signal.SIGUSR1, hang_up)
     say(listener.getsockname()[1])
     while True:
         client, _ = listener.accept()
-        clients.append(client)
-        threading.Thread(target=play, args=(client,), daemon=True).start()
+        connections.append(Connection(client, say, tls))
+        threading.Thread(target=play, args=(connections[-1],), daemon=True).start()
 
 
 class FakePg:
     """The same, in a process of its own: a flood must not take the test's time."""
 
-    def __init__(self, mode):
+    def __init__(self, mode, certificate=None):
         import harness  # not for the server's own process
         assert mode in MODES, mode
-        self.process = harness.spawn([sys.executable, "-B", os.path.abspath(__file__), mode], stdin=subprocess.DEVNULL,
+        self.process = harness.spawn([sys.executable, "-B", os.path.abspath(__file__), mode,
+                                      *([certificate] if certificate else [])], stdin=subprocess.DEVNULL,
                                      stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
         self.said = []
@@ -337,5 +388,5 @@ class FakePg:
 
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1] in MODES:
-        serve(sys.argv[1])
-    sys.exit("usage: fakepg.py " + "|".join(MODES))
+        serve(*sys.argv[1:3])
+    sys.exit("usage: fakepg.py " + "|".join(MODES) + " [CERTIFICATE]")

@@ -1,9 +1,10 @@
 /* prober_driver.c -- the prober process under a test's hand: started as the core starts it, orders from
  * stdin.
  *
- * Orders, one a line:  set N CONNINFO | check N TIMEOUT_MS | drop N | hold | go | raw BYTES
+ * Orders, one a line:  set N CONNINFO | trust N CONNINFO | check N TIMEOUT_MS | drop N | hold | go | raw BYTES
  * Output, one a line:  prober PID | ordered NUMBER | KIND node=.. number=.. ... text=.. | gone STATUS
- * `hold` reads no results until `go`, as a stopped core.  `raw` sends a frame of so many zero bytes. */
+ * `hold` reads no results until `go`, as a stopped core.  `trust` is `set`
+ * for a cluster with cleartext_password = allow.  `raw` sends a frame of so many zero bytes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -72,8 +73,10 @@ static void obey(char *line)
         int at = 0;
 
         line[strcspn(line, "\n")] = '\0';
-        if (sscanf(line, "set %" SCNu32 " %n", &o.node, &at) == 1 && at > 0) {
+        if ((sscanf(line, "set %" SCNu32 " %n", &o.node, &at) == 1 && at > 0) ||
+            (sscanf(line, "trust %" SCNu32 " %n", &o.node, &at) == 1 && at > 0)) {
                 o.kind = PROBER_NODE_SET;
+                o.cleartext = line[0] == 't';
                 snprintf(o.conninfo, sizeof o.conninfo, "%s", line + at);
                 give(&o);
         } else if (sscanf(line, "check %" SCNu32 " %" SCNu32, &o.node, &o.timeout_ms) == 2) {

@@ -392,19 +392,6 @@ class OnPostgres(Story):
 
 
 class OnNoServer(Story):
-    def test_a_password_is_never_in_a_result_and_stays_home_where_the_conninfo_demands_it(self):
-        p = self.prober()
-        server = self.fake("cleartext")
-        p.set(0, server.conninfo("password=s3cret"))
-        said = p.check(0)
-        self.assertFailed(said, r"^FATAL: \\x1b\[2Jwrong password \*{6}$")
-        self.assertEqual(server.wait("password"), "password " + b"s3cret".hex())
-        server.wait("closed")
-        p.set(0, server.conninfo("password=s3cret").replace("sslmode=disable", "sslmode=prefer channel_binding=require"))
-        self.assertFailed(p.check(0), "channel binding")
-        server.wait("closed")
-        self.assertEqual([line for line in server.heard() if line.startswith("password")], ["password " + b"s3cret".hex()])
-
     def test_nothing_is_asked_before_the_order(self):
         p = self.prober()
         server = self.fake("good")

@@ -33,7 +33,8 @@ static void play(const char *script)
         while (poll(&readable, 1, -1) == 1 && recv(PROBER_FD, &o, sizeof o, 0) == (ssize_t)sizeof o) {
                 struct prober_result r = {.kind = PROBER_ANSWER, .node = o.node, .number = o.number};
                 if (o.kind == PROBER_NODE_SET)
-                        memcpy(conninfo[o.node], o.conninfo, sizeof o.conninfo);
+                        snprintf(conninfo[o.node], sizeof conninfo[0], "%.1000s%s", o.conninfo,
+                                 o.cleartext ? " may say" : "");
                 if (o.kind == PROBER_NODE_DROP)
                         strcpy(conninfo[o.node], "dropped");
                 if (o.kind != PROBER_CHECK || !strcmp(script, "mute"))
@@ -69,6 +70,7 @@ static struct child child;
 static struct prober_result newest;
 static unsigned results, losses;
 static const char *conninfo_of_5 = "host=five";
+static bool may_say;
 static uint64_t number;
 
 static void on_result(void *arg, const struct prober_result *r)
@@ -90,12 +92,19 @@ static const char *on_conninfo(void *arg, unsigned node)
         return node == 5 ? conninfo_of_5 : NULL;
 }
 
+static bool on_cleartext(void *arg, unsigned node)
+{
+        (void)arg, (void)node;
+        return may_say;
+}
+
 static void open_stage(void)
 {
         log_init("test");
         log_set_level(0);
         base = event_base_new();
-        struct child_hooks hooks = {.result = on_result, .lost = on_lost, .conninfo = on_conninfo};
+        struct child_hooks hooks = {
+            .result = on_result, .lost = on_lost, .conninfo = on_conninfo, .cleartext = on_cleartext};
         child_init(&child, base, &hooks);
 }
 
@@ -157,6 +166,11 @@ Test(child, a_reload_tells_it_anew_and_drops_what_is_gone)
         check();
         await(&results);
         cr_expect_str_eq(newest.text, "host=other");
+        may_say = true;
+        child_retell(&child, 5);
+        check();
+        await(&results);
+        cr_expect_str_eq(newest.text, "host=other may say");
         conninfo_of_5 = NULL;
         child_retell(&child, 5);
         cr_expect_not(child.told[5]);
