@@ -149,10 +149,16 @@ class Watched(contract.Faults):
 
     def watchers(self, *about):
         """One worker that reads, one that records, and self.scribe, who writes when told to."""
-        self.scribe = self.worker(self.system)
+        self.scribe, reader, recorder = (self.greeted() for _ in range(3))
         self.scribe.timeout(5000)
-        self.watch = self._ends(Watch(self.worker(self.system), self.has, *about))
-        self.records = self._ends(Records(self.worker(self.system)))
+        self.watch = self._ends(Watch(reader, self.has, *about))
+        self.records = self._ends(Records(recorder))
+
+    def greeted(self):
+        """A worker that knows the daemon's clock: one that is greeted slowly, on a busy machine, learns it later."""
+        worker = self.worker(self.system)
+        eventually(lambda: worker.read("main").reason not in ("STORE_STALE", "STORE_UNAVAILABLE"), within=20)
+        return worker
 
     def names(self, node, key, cluster="main", within=20):
         """Waits until a read is sent there."""
