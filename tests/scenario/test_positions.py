@@ -1,4 +1,4 @@
-"""test_positions.py -- what a WAL position is worth: after a crash, a promotion, a WAL switch, a dead primary.
+"""test_positions.py -- what a WAL position is worth: after a crash, and after a WAL switch; after a promotion: faults/test_primary.py.
 Each time a replica could be taken for one that has a write, and it lacks it."""
 # ctest: parallel long
 import os
@@ -174,116 +174,8 @@ class Crash(Story):
         self.assertNotEqual(stale, [])
 
 
-class Promotion(Story):
-    """shadow-2 has WAL of the old timeline that shadow-1, the new primary, never had: a greater position, other rows."""
-
-    QUICK = {"check_interval": "200ms", "check_timeout": "200ms"}
-
-    def setUp(self):
-        self.pg = self.cluster(replicas=2)
-        self.table(self.pg)
-        self.put(self.pg, 0, 1)
-        eventually(lambda: self.pg.caught_up(1) and self.pg.caught_up(2), within=20)
-
-    def cut_off(self, n):
-        self.pg.sql(n, "alter system set primary_conninfo = ''")
-        self.pg.sql(n, "select pg_reload_conf()")
-        eventually(lambda: self.pg.sql(n, "select count(*) from pg_stat_wal_receiver") == "0", within=20)
-
-    def leave_behind(self):
-        """Writes a megabyte that only shadow-2 gets."""
-        self.cut_off(1)
-        self.pg.sql(0, "insert into t select 'lost ' || i || repeat('x', 1000), i from generate_series(1, 1000) i")
-        eventually(lambda: self.pg.caught_up(2), within=20)
-
-    def nothing_from_shadow_2(self, worker, system, seconds):
-        """Writes on the new primary and reads them, all the while."""
-        places, end, value = {}, time.monotonic() + seconds, 1
-        while time.monotonic() < end:
-            value += 1
-            self.put(self.pg, 1, value)
-            self.assertEqual(worker.record("main", "k").status, "OK")
-            for _ in range(20):
-                said = worker.read("main", "k")
-                self.assertNotEqual(said.node, "shadow-2", said)
-                self.assertNotEqual(worker.read("main").node, "shadow-2")
-                places[said.reason] = places.get(said.reason, 0) + 1
-            node = self.node(system, "shadow-2")
-            self.assertEqual((node["state"], node["caught_up"]), ("DOWN", 0), node)
-        return places
-
-    def ahead(self, system, worker):
-        theirs = self.pg.sql(2, "select pg_last_wal_replay_lsn()")
-        self.assertEqual(self.pg.sql(1, f"select pg_current_wal_insert_lsn() < '{theirs}'"), "t", "it is not ahead")
-        print(f"ahead of the promoted one: {self.nothing_from_shadow_2(worker, system, size(20, 1.5))}", flush=True)
-        self.pg.follow(2, 1)
-        self.nothing_from_shadow_2(worker, system, size(20, 1))
-        self.assertRegex(self.node(system, "shadow-2")["why"], "timeline|lag unknown")
-
-    def test_one_that_was_ahead_of_a_promoted_one_that_we_follow_is_out(self):
-        system = self.daemon(self.pg, cluster_options={**self.QUICK, "follow_promotion": "on"})
-        worker = self.worker(system)
-        eventually(lambda: self.schedule(system) == {"shadow-1", "shadow-2"}, within=10)
-        self.leave_behind()
-        eventually(lambda: self.schedule(system) == {"shadow-2"}, within=10)
-        self.pg.kill(0)
-        self.pg.promote(1)
-        eventually(lambda: self.cluster_of(system)["primary"] == "shadow-1", within=10)
-        eventually(lambda: self.node(system, "shadow-2")["state"] == "DOWN", within=10)
-        self.assertEqual(worker.write().node, "shadow-1")
-        self.ahead(system, worker)
-
-    def test_one_that_was_ahead_of_a_primary_from_a_reload_is_out(self):
-        system = self.daemon(self.pg, cluster_options=self.QUICK)
-        worker = self.worker(system)
-        eventually(lambda: self.schedule(system) == {"shadow-1", "shadow-2"}, within=10)
-        self.leave_behind()
-        self.pg.kill(0)
-        self.pg.promote(1)
-        lines = self.pg.nodes(shadow_1="role=primary")
-        lines[0] = lines[0].replace(" role=primary", "")
-        system.write_config({"main": lines}, cluster_options=self.QUICK)
-        system.reload()
-        eventually(lambda: self.cluster_of(system)["primary"] == "shadow-1", within=10)
-        eventually(lambda: self.node(system, "shadow-2")["state"] == "DOWN", within=10)
-        self.ahead(system, worker)
-
-    def test_two_primaries_are_a_split_brain_and_a_pin_from_before_ends_on_the_new_history_only(self):
-        system = self.daemon(self.pg, cluster_options={**self.QUICK, "follow_promotion": "on"})
-        worker = self.worker(system)
-
-        def split_brain():
-            return "split brain" in " ".join(system.ask("status")["why"])
-
-        eventually(lambda: self.schedule(system) == {"shadow-1", "shadow-2"}, within=10)
-        self.assertFalse(split_brain())
-        self.pg.promote(1)
-        eventually(split_brain, within=10)
-        self.assertEqual(system.ctl("status").returncode, 3)
-        for _ in range(20):
-            self.assertEqual(worker.write().node, "default")
-            self.assertNotEqual(worker.read("main").node, "shadow-1")
-
-        self.put(self.pg, 1, 2)
-        self.pg.kill(0)
-        self.assertEqual(worker.record("main", "k").status, "OK")
-        eventually(lambda: worker.write().node == "shadow-1", within=10)
-        eventually(lambda: not split_brain(), within=10)
-        self.assertEqual(worker.read("main", "k").node, "shadow-1")
-        self.pg.follow(2, 1)
-        said = eventually(lambda: (lambda r: r.reason == "CAUGHT_UP" and r)(worker.read("main", "k")), within=10)
-        self.assertEqual(said.node, "shadow-2")
-        self.assertEqual(self.pg.sql(2, "select v from t where k = 'k'"), "2")
-        self.assertEqual(self.pg.sql(2, "select received_tli from pg_stat_wal_receiver"), "2")
-
-        self.pg.start(0)  # on its old timeline, and as a primary again
-        eventually(split_brain, within=10)
-        self.assertEqual(worker.write().node, "shadow-1")
-        self.assertEqual(self.node(system, "default")["state"], "DOWN")
-
-
 class Quiet(Story):
-    """A primary that writes nothing, or is not there at all."""
+    """A primary that writes nothing."""
 
     @classmethod
     def setUpClass(cls):
@@ -320,25 +212,6 @@ class Quiet(Story):
             self.assertEqual(self.schedule(self.system), {"shadow-1", "shadow-2"}, self.system.log)
             self.assertEqual([self.node(self.system, n)["lag_ms"] for n in ("shadow-1", "shadow-2")], [0, 0])
         self.assertEqual(self.system.log[lines:], [])
-
-    def test_without_a_primary_reads_and_records_go_on(self):
-        self.start()
-        self.put(self.pg, 0, 1)
-        self.reader.record("main", "before")
-        self.until_released("before")
-        self.pg.kill(0)
-        eventually(lambda: self.node(self.system, "default")["state"] == "DOWN", within=10)
-        end = time.monotonic() + size(10, 1)
-        while time.monotonic() < end:
-            self.assertEqual(self.reader.read("main").reason, "BALANCED")
-            self.assertEqual(self.schedule(self.system), {"shadow-1", "shadow-2"}, self.system.log)
-            self.assertEqual(self.reader.record("main", "after").status, "OK")
-            self.assertEqual((lambda r: (r.node, r.reason))(self.reader.read("main", "after")), ("default", "PINNED"))
-            said = self.reader.read("main", "before")
-            self.assertIn((said.role, said.reason), [("PRIMARY", "PINNED"), ("REPLICA", "CAUGHT_UP")])
-        self.assertEqual(self.reader.write().node, "default")
-        self.pg.start(0)
-        eventually(lambda: self.reader.read("main", "after").reason == "CAUGHT_UP", within=10)
 
 
 if __name__ == "__main__":

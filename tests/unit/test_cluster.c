@@ -274,7 +274,11 @@ Test(cluster, without_a_primary_a_replica_has_what_it_was_proven_to_have_on_the_
 {
         for (unsigned end = 0; end < 6; end++) {
                 uint64_t g = play_caught_up(&p), later = play_write(&p);
+                play_for(&p, 300);
+                cr_assert_geq(p.c.fence.fenced, later, "and the replicas lack it");
                 p.server[0].manner = end % 2 ? SILENT : REFUSES;
+                play_for(&p, end % 2 ? 1200
+                                     : 0); /* who follows one that is frozen streams for longer than that */
                 p.server[1].timeline = p.server[2].timeline = 0;
                 play_one_check(&p, 1);
                 cr_expect(p.c.node[0].answers == !play_released(&p, 1, g),

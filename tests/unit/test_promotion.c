@@ -303,13 +303,14 @@ Test(promotion, the_alarm_is_raised_by_two_that_answer_not_by_what_a_dead_one_sa
 
 Test(promotion, what_is_alone_of_another_system_decides_nothing_also_at_the_first_start)
 {
-        for (unsigned silent = 0; silent < 3; silent++) /* whoever answers last, or, the primary, never */
+        for (unsigned silent = 0; silent < 4; silent++) /* whoever answers last, or, the primary, never */
                 for (unsigned dead = 0; dead < 2; dead++) {
                         struct cluster_conf conf = play_conf("main", 2);
+                        unsigned alien = 1 + (silent + dead) % 2;
                         conf.follow_promotion = 1;
                         play_init_with(&p, &conf);
-                        promote(2, 9);
-                        p.server[2].system++;
+                        promote(alien, 9);
+                        p.server[alien].system++;
                         p.server[silent].manner = SILENT;
                         play_for(&p, 100);
                         p.server[silent].manner = ANSWERS;
@@ -320,6 +321,33 @@ Test(promotion, what_is_alone_of_another_system_decides_nothing_also_at_the_firs
                         cr_expect_eq(primary(), 0);
                         cr_expect_not(p.c.split_brain);
                 }
+}
+
+Test(promotion, a_configured_primary_in_recovery_tells_the_system_in_which_the_primary_is)
+{
+        struct cluster_conf conf = play_conf("main", 2);
+        conf.follow_promotion = 1;
+        play_init_with(&p, &conf);
+        p.server[0].in_recovery = true;
+        promote(1, 9);
+        p.server[1].system++;
+        promote(2, 2);
+        play_for(&p, 2000);
+        cr_expect_eq(primary(), 2);
+}
+
+Test(promotion, only_health_checks_count_when_a_primary_is_given_up_on, .init = following)
+{
+        play_one_check(&p, 0);
+        play_write(&p);
+        promote(1, 2);
+        p.server[0].manner = REFUSES;
+        uint64_t asked = p.c.node[0].checks;
+        play_for(&p, 400);
+        cr_expect_gt(p.c.node[0].checks, asked + 2, "for fences");
+        cr_expect_eq(primary(), 0);
+        play_for(&p, 1000);
+        cr_expect_eq(primary(), 1);
 }
 
 Test(promotion, a_daemon_that_ended_before_all_were_heard_leaves_no_word_on_who_was_the_last)
