@@ -40,7 +40,8 @@ static void bury(struct child *c)
         kill(c->pid, SIGKILL);
         c->dying[c->n_dying++] = c->pid; /* child_turn() saw to the room */
         c->pid = 0;
-        event_free(c->readable);
+        if (c->readable)
+                event_free(c->readable);
         c->readable = NULL;
         close(c->fd);
         c->fd = -1;
@@ -117,7 +118,11 @@ static bool start(struct child *c)
         }
         c->fd = pair[0];
         c->readable = event_new(c->base, c->fd, EV_READ | EV_PERSIST, on_readable, c);
-        MUST(c->readable && !event_add(c->readable, NULL));
+        if (!c->readable || event_add(c->readable, NULL)) {
+                log_error("prober: nobody would hear it: out of memory");
+                bury(c);
+                return false;
+        }
         c->starts++;
         log_debug("prober: pid %d", (int)c->pid);
         return true;

@@ -112,8 +112,16 @@ static void rest(struct conns *cs, int ms)
 {
         struct timeval pause = {.tv_usec = ms * 1000};
         cs->core->stats.accept_failures++;
-        event_del(cs->acceptable);
-        event_add(cs->again, &pause);
+        if (!event_add(cs->again, &pause))
+                event_del(cs->acceptable);
+}
+
+/* Where epoll has no room for the listener, it is asked again later. */
+static void listen_again(struct conns *cs)
+{
+        struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+        if (event_add(cs->acceptable, NULL))
+                event_add(cs->again, &pause);
 }
 
 static bool someone_waits(int listener)
@@ -160,8 +168,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 static void on_again(evutil_socket_t fd, short what, void *arg)
 {
         (void)fd, (void)what;
-        struct conns *cs = arg;
-        event_add(cs->acceptable, NULL);
+        listen_again(arg);
 }
 
 bool conns_init(struct conns *cs, struct event_base *base, struct core *core, int listener)
@@ -233,18 +240,19 @@ void conns_reply(struct conns *cs)
 
 void conns_pause(struct conns *cs, bool pause)
 {
-        struct conn *c;
-        TAILQ_FOREACH (c, &cs->by_use, by_use) {
+        struct conn *next;
+        for (struct conn *c = TAILQ_FIRST(&cs->by_use); c; c = next) {
+                next = TAILQ_NEXT(c, by_use);
                 if (pause)
                         event_del(c->readable);
-                else
-                        event_add(c->readable, NULL);
+                else if (event_add(c->readable, NULL))
+                        drop(c); /* rather than never heard again */
         }
         event_del(cs->again);
         if (pause)
                 event_del(cs->acceptable);
         else
-                event_add(cs->acceptable, NULL);
+                listen_again(cs);
 }
 
 void conns_fini(struct conns *cs)

@@ -42,7 +42,8 @@ static struct cluster *place_cluster(struct core *core, const char *name, struct
                         return core->cluster[i];
         if (core->n_clusters < PNR_CLUSTERS_MAX) {
                 struct cluster *c = calloc(1, sizeof *c);
-                MUST(c);
+                if (!c)
+                        return NULL;
                 c->number = core->n_clusters;
                 c->primary = PNR_NO_NODE;
                 c->removed = true;
@@ -58,8 +59,8 @@ static void configure_cluster(struct core *core, const struct cluster_conf *conf
 {
         struct cluster *c = place_cluster(core, conf->name, now);
         if (!c) {
-                log_error("cluster %s: no place: %u clusters, removed ones with live pins included; restart "
-                          "to go on",
+                log_error("cluster %s: no memory or no place: %u clusters, removed ones with live pins "
+                          "included; restart to go on",
                           conf->name, core->n_clusters);
                 return;
         }
@@ -87,11 +88,14 @@ void core_configure(struct core *core, const struct conf *conf, struct mono now)
 }
 
 /* Clusters of an earlier daemon's store keep their numbers there: its pins carry them. */
-static void take_over(struct core *core, const struct conf *conf, const struct store_found *found,
+/* False: out of memory. */
+static bool take_over(struct core *core, const struct conf *conf, const struct store_found *found,
                       struct mono now)
 {
         for (unsigned i = 0; i < found->n_clusters && i < PNR_CLUSTERS_MAX; i++) {
                 struct cluster *c = place_cluster(core, found->cluster[i].name, now);
+                if (!c)
+                        return false;
                 memcpy(c->conf.name, found->cluster[i].name, sizeof c->conf.name);
                 fence_init(&c->fence, found->max_generation);
                 c->live_until = found->live_until[i];
@@ -112,6 +116,10 @@ static void take_over(struct core *core, const struct conf *conf, const struct s
                 }
         for (unsigned i = 0; i < core->n_clusters; i++)
                 fence_remember(&core->cluster[i]->fence, found->max_generation);
+        bool full = core->n_clusters == PNR_CLUSTERS_MAX, all = true;
+        for (unsigned j = 0; j < conf->n_clusters; j++)
+                all = all && (full || core_find_cluster(core, conf->cluster[j].name));
+        return all;
 }
 
 /* Somewhere a stub may still trust a file that lacks the pins which are recorded from here on. */
@@ -180,7 +188,11 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
                 log_info("new store in %s: %s", conf->dir, found.why_new);
         core->cursor = found.cursor;
         issuer_init(&core->issuer, &found.tokens);
-        take_over(core, conf, &found, now);
+        if (!take_over(core, conf, &found, now)) {
+                log_error("out of memory");
+                free(found.cluster);
+                return false;
+        }
         if (!found.reused)
                 hold_floors(core, now);
         all_stood_still(core, found.reused ? "daemon started" : "daemon started with an empty store", now);

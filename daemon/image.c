@@ -3,6 +3,7 @@
  */
 #include "daemon/image.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,9 +72,11 @@ static bool wrong(struct image *image, const char *format, ...)
 
 static bool read_page(struct image *image, uint64_t number, struct page *ret)
 {
-        if (pread(image->fd, ret, sizeof *ret, (off_t)(number * PNR_PAGE_SIZE)) != (ssize_t)sizeof *ret)
-                return wrong(image, "page %llu cannot be read", (unsigned long long)number);
-        return true;
+        ssize_t n = pread(image->fd, ret, sizeof *ret, (off_t)(number * PNR_PAGE_SIZE));
+        image->unread = n < 0;
+        if (n < 0)
+                return wrong(image, "page %llu: %s", (unsigned long long)number, strerror(errno));
+        return n == (ssize_t)sizeof *ret || wrong(image, "page %llu is cut off", (unsigned long long)number);
 }
 
 static bool meta_valid(struct image *image, const struct meta_record *m)
@@ -103,7 +106,8 @@ bool image_open(struct image *image, int fd)
 {
         *image = (struct image){.fd = fd};
         struct stat st;
-        if (fstat(fd, &st) || st.st_size < 2 * PNR_PAGE_SIZE)
+        image->unread = fstat(fd, &st) != 0;
+        if (image->unread || st.st_size < 2 * PNR_PAGE_SIZE)
                 return wrong(image, "not an LMDB file: too short");
         image->file_bytes = (uint64_t)st.st_size;
         struct meta_record meta[2];

@@ -17,6 +17,7 @@ struct image {
         int fd; /* the caller's */
         uint64_t file_bytes, map_bytes, last_page, txnid;
         struct image_tree free, main;
+        bool unread;   /* the file did not let itself be read: what is wrong with it is unknown */
         char why[128]; /* what is wrong with it, after a false */
 };
 

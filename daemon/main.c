@@ -168,17 +168,20 @@ static bool set_up_loop(void)
 {
         static const int caught[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT};
         struct event_config *c = event_config_new();
+        if (!c)
+                return false;
         event_config_set_flag(c, EVENT_BASE_FLAG_PRECISE_TIMER);
         d.base = event_base_new_with_config(c);
         event_config_free(c);
-        if (!d.base)
+        d.tick = d.base ? evtimer_new(d.base, on_tick, NULL) : NULL;
+        if (!d.tick)
                 return false;
         signal(SIGPIPE, SIG_IGN);
         for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) {
                 d.signals[i] = evsignal_new(d.base, caught[i], on_signal, NULL);
-                event_add(d.signals[i], NULL);
+                if (!d.signals[i] || event_add(d.signals[i], NULL))
+                        return false;
         }
-        d.tick = evtimer_new(d.base, on_tick, NULL);
         return true;
 }
 
@@ -211,6 +214,12 @@ static bool become_user(void)
         return true;
 }
 
+static bool no_loop(void)
+{
+        log_error("no memory, or no descriptors, for the event loop");
+        return false;
+}
+
 static bool set_up(void)
 {
         snprintf(d.dir_path, sizeof d.dir_path, "%s", d.conf->dir);
@@ -218,8 +227,10 @@ static bool set_up(void)
         raise_descriptor_limit();
         if (!listen_group(d.conf->group, &d.dir.group) ||
             !listen_group(d.conf->operator_group, &d.dir.operators) || !become_user() ||
-            !listen_open_dir(&d.dir) || !set_up_loop())
+            !listen_open_dir(&d.dir))
                 return false;
+        if (!set_up_loop())
+                return no_loop();
         if (!core_init(&d.core, d.conf, d.dir.group, clock_mono()))
                 return false;
         d.workers = listen_workers(&d.dir);
@@ -234,7 +245,8 @@ static bool set_up(void)
                              .base = d.base,
                              .operators = d.dir.operators,
                              .reload = reload};
-        return conns_init(&d.conns, d.base, &d.core, d.workers) && ops_init(&d.ops, d.operators);
+        return (conns_init(&d.conns, d.base, &d.core, d.workers) && ops_init(&d.ops, d.operators)) ||
+               no_loop();
 }
 
 /* ---- the loop ---- */

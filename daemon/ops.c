@@ -375,6 +375,15 @@ static void on_event(struct bufferevent *b, short what, void *arg)
         hang_up(b, arg);
 }
 
+/* Without its event, for want of memory or of room in epoll, a connection would stay for ever. */
+static void go_on(struct bufferevent *b, struct ops *ops, short events, bufferevent_data_cb on_read,
+                  bufferevent_data_cb on_write)
+{
+        bufferevent_setcb(b, on_read, on_write, on_event, ops);
+        if (bufferevent_enable(b, events))
+                hang_up(b, ops);
+}
+
 static void on_line(struct bufferevent *b, void *arg)
 {
         struct ops *ops = arg;
@@ -385,7 +394,7 @@ static void on_line(struct bufferevent *b, void *arg)
         ops_run(ops, line ? line : "", bufferevent_get_output(b));
         free(line);
         bufferevent_disable(b, EV_READ);
-        bufferevent_setcb(b, NULL, on_sent, on_event, ops);
+        go_on(b, ops, EV_WRITE, NULL, on_sent);
 }
 
 static void admit(struct ops *ops, int fd)
@@ -399,26 +408,25 @@ static void admit(struct ops *ops, int fd)
         ops->n++;
         bufferevent_set_timeouts(b, &patience, &patience);
         if (ops_admits(fd, ops->operators)) {
-                bufferevent_setcb(b, on_line, NULL, on_event, ops);
-                bufferevent_enable(b, EV_READ | EV_WRITE);
+                go_on(b, ops, EV_READ | EV_WRITE, on_line, NULL);
                 return;
         }
         struct json j = {.out = bufferevent_get_output(b)};
         refuse(&j, "E_REFUSED",
                "not an operator: root, the daemon's own user, or a member of operator_group");
-        bufferevent_setcb(b, NULL, on_sent, on_event, ops);
-        bufferevent_enable(b, EV_WRITE);
+        go_on(b, ops, EV_WRITE, NULL, on_sent);
 }
+
+static const struct timeval pause_before_accept = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
 
 static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 {
-        const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
         (void)what;
         struct ops *ops = arg;
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-                event_del(ops->acceptable);
-                event_add(ops->again, &pause);
+                if (!event_add(ops->again, &pause_before_accept))
+                        event_del(ops->acceptable);
         }
         if (fd < 0)
                 return;
@@ -432,7 +440,8 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 {
         (void)fd, (void)what;
         struct ops *ops = arg;
-        event_add(ops->acceptable, NULL);
+        if (event_add(ops->acceptable, NULL))
+                event_add(ops->again, &pause_before_accept);
 }
 
 bool ops_init(struct ops *ops, int listener)

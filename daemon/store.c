@@ -481,6 +481,8 @@ static int open_any(struct store *s, const struct store_want *want, struct store
 {
         struct survey old;
         survey_file(&old, s->dir_fd, PLACE_DATA, want->boot_id, want->now, found);
+        if (old.unread && !want->fresh) /* its holds would be forgotten */
+                return failed(STORE_SYSTEM, PLACE_DATA ": %s; remove it if that stays so", old.why);
         bool supplanted = supplants(&old);
         if (!survey_reusable(&old, store_map_size(want->max_pins)))
                 memcpy(found->why_new, old.why, sizeof found->why_new);

@@ -166,10 +166,11 @@ static bool survey_records(struct survey *survey, int fd, const uint8_t boot_id[
 {
         struct image image;
         struct visit v = {.survey = survey, .found = found, .boot_id = boot_id, .now = now};
-        if (!image_open(&image, fd))
-                return odd(survey, "%s", image.why);
+        bool opened = image_open(&image, fd);
         survey->map_bytes = image.map_bytes;
-        if (!image_walk(&image, visit_record, &v))
+        bool walked = opened && image_walk(&image, visit_record, &v);
+        survey->unread = image.unread;
+        if (!walked)
                 return survey->why[0] ? false : odd(survey, "%s", image.why);
         if (!v.has_header)
                 return odd(survey, "no header");
@@ -183,13 +184,15 @@ static bool survey_records(struct survey *survey, int fd, const uint8_t boot_id[
 static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[16], struct mono now,
                              struct store_found *found)
 {
-        if (fstat(fd, &ret->st))
+        ret->unread = fstat(fd, &ret->st) != 0;
+        if (ret->unread)
                 return odd(ret, "fstat: %s", strerror(errno));
         if (!S_ISREG(ret->st.st_mode))
                 return odd(ret, "not a regular file");
         if (ret->st.st_uid != geteuid())
                 return odd(ret, "belongs to user %u", ret->st.st_uid);
         struct records *records = calloc(1, sizeof *records);
+        ret->unread = !records;
         if (!records)
                 return odd(ret, "out of memory");
         struct store_found read = {.cluster = records->cluster, .endpoint = records->endpoint};
@@ -201,6 +204,13 @@ static bool survey_open_file(struct survey *ret, int fd, const uint8_t boot_id[1
         return true;
 }
 
+/* Another attempt may do better; EACCES and such will stay. */
+static bool is_passing(int err)
+{
+        return err == EIO || err == EINTR || err == EAGAIN || err == EMFILE || err == ENFILE ||
+               err == ENOMEM || err == ENOSPC;
+}
+
 void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t boot_id[16], struct mono now,
                  struct store_found *found)
 {
@@ -208,6 +218,7 @@ void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t
         int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         if (fd < 0) {
                 ret->refused = ret->absent = errno == ENOENT;
+                ret->unread = is_passing(errno);
                 odd(ret, "%s", errno == ENOENT ? "no file" : strerror(errno));
                 return;
         }

@@ -13,6 +13,8 @@ struct survey {
         bool whole;   /* every byte that matters is as this daemon would have written it, by this clock */
         bool refused; /* no stub trusts this file: of another boot, retired, a copy, or not there */
         bool retired, copied, absent;
+        bool
+            unread; /* for want of memory or descriptors, say: what it holds is unknown, not that it is bad */
         struct stat st; /* of the file; zeros when there is none */
         uint64_t map_bytes;
         struct pnr_header header;

@@ -69,6 +69,35 @@ Test(store, a_new_store_has_its_size_its_modes_and_no_heartbeat)
         cr_assert_null(s);
 }
 
+static void limit_descriptors(rlim_t more)
+{
+        struct rlimit l;
+        int next = dup(0);
+        cr_assert(next > 0 && close(next) == 0 && getrlimit(RLIMIT_NOFILE, &l) == 0);
+        l.rlim_cur = (rlim_t)next + more;
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+}
+
+/* Its holds are nowhere else. */
+Test(store, a_file_that_cannot_be_read_now_is_not_replaced)
+{
+        struct store *s;
+        struct store_found found;
+        struct store_want want = want_of(1000);
+        s = open_store(&want, NULL);
+        put_state(s);
+        store_close(&s);
+        limit_descriptors(1);
+        cr_assert_eq(store_open(&s, &want, &found), STORE_SYSTEM);
+        cr_assert(strstr(store_error(), "data.mdb: Too many open files; remove it"), "%s", store_error());
+        cr_assert(!s && !found.cluster);
+        limit_descriptors(20);
+        cr_assert_eq(store_open(&s, &want, &found), STORE_OK);
+        cr_assert(found.reused, "%s", found.why_new);
+        store_close(&s);
+        free(found.cluster);
+}
+
 Test(store, the_map_grows_with_max_pins_and_stays_in_whole_mebibytes)
 {
         for (uint64_t n = 1; n <= 10000000; n *= 10) {
