@@ -311,6 +311,7 @@ Test(promotion, what_is_alone_of_another_system_decides_nothing_also_at_the_firs
                         play_init_with(&p, &conf);
                         promote(alien, 9);
                         p.server[alien].system++;
+                        p.server[0].manner = dead ? REFUSES : ANSWERS;
                         p.server[silent].manner = SILENT;
                         play_for(&p, 100);
                         p.server[silent].manner = ANSWERS;
@@ -338,9 +339,10 @@ Test(promotion, a_configured_primary_in_recovery_tells_the_system_in_which_the_p
 
 Test(promotion, only_health_checks_count_when_a_primary_is_given_up_on, .init = following)
 {
+        promote(1, 2);
+        play_one_check(&p, 1);
         play_one_check(&p, 0);
         play_write(&p);
-        promote(1, 2);
         p.server[0].manner = REFUSES;
         uint64_t asked = p.c.node[0].checks;
         play_for(&p, 400);
