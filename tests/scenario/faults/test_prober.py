@@ -116,8 +116,8 @@ class Prober(Watched):
             self.assertEqual({(s.node, s.reason) for s in down}, {("default", "NO_REPLICA")})
             print(f"prober {fault}: the last schedule for {max(s.asked for s in served) - struck:.2f} s", flush=True)
         with self.cell("prober", KEYED, fault):
-            caught_up = [s.asked for s in self.watch.of(self.key, since=struck, until=self.mended) if s.node != "default"]
-            trusted = max(caught_up, default=struck) - struck
+            during = self.watch.of(self.key, since=struck, until=self.mended)
+            trusted = max((s.asked for s in during if s.node != "default"), default=struck) - struck
             print(f"prober {fault}: trusted for {trusted * 1000:.0f} ms more", flush=True)
             self.assertLess(trusted, TRUST)
             self.assertEqual({s.node for s in self.watch.of(self.later, until=self.mended)}, {"default"})
@@ -155,7 +155,8 @@ class Prober(Watched):
     def rename(self, host):
         """The same server by another name, that nobody has resolved yet."""
         since = len(self.system.log)
-        self.system.write_config({"main": self.lines(self.named.replace("replica.example", host))}, cluster_options=OPTIONS)
+        lines = self.lines(self.named.replace("replica.example", host))
+        self.system.write_config({"main": lines}, cluster_options=OPTIONS)
         self.system.reload()
         self.system.wait_log("reloaded", since=since)
         return time.monotonic()

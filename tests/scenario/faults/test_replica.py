@@ -27,8 +27,8 @@ PATIENT = "2s"       # caught_up_trust of the other cluster: there nothing but a
 
 
 class Replica(Watched):
-    """shadow-1 comes to harm itself, `relayed` is the same server behind a network, `apart` behind one that has a cable;
-    shadow-2 does not.  `silent` and `mute` never served."""
+    """shadow-1 comes to harm itself; `relayed` is the same server behind a network, `apart` behind one with a cable.
+    shadow-2 does not; `silent` and `mute` never served."""
 
     server = {**Watched.server, "relayed": 1, "apart": 1, "silent": 1, "mute": 1}
 
@@ -49,7 +49,8 @@ class Replica(Watched):
 
     @classmethod
     def by(cls, relay):
-        return cls.pg.conninfo(1).replace(f"host=127.0.0.1 port={cls.pg.ports[1]}", f"host={relay.host} port={relay.port}")
+        itself = f"host=127.0.0.1 port={cls.pg.ports[1]}"
+        return cls.pg.conninfo(1).replace(itself, f"host={relay.host} port={relay.port}")
 
     @classmethod
     def configure(cls, lines):
@@ -169,7 +170,7 @@ class Replica(Watched):
     def turn_away(self):
         self.pause_replay()
         self.rules("host all pinroute 127.0.0.1/32 reject\nlocal all pinroute reject\n")
-        eventually(lambda: look(self.pg.ports[1], "select 1", user="pinroute") is None, within=20, what="the rule is in force")
+        eventually(lambda: look(self.pg.ports[1], "select 1", user="pinroute") is None, within=20)
         self.pg.sql(1, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pinrouted'")
 
     def let_in(self):

@@ -32,7 +32,8 @@ class Watch(threading.Thread):
         try:
             while not self._enough.wait(0.001):
                 about = tuple(self.about)
-                for cluster, key in (*about, *random.choices(about, k=random.randrange(2))):  # no step with the schedule's
+                one_more = random.choices(about, k=random.randrange(2))  # out of step with the schedule
+                for cluster, key in (*about, *one_more):
                     self.decide(cluster, key)
         except Exception as e:  # whoever asks next is told
             self.failed = e
@@ -121,7 +122,7 @@ class Watched(contract.Faults):
     def commit(self, key):
         """A new value for the key, and it is committed on the primary."""
         Watched.last_write += 1
-        self.primary.run(f"insert into written values ('{key}', {Watched.last_write}) "
+        self.primary.run(f"insert into written values ('{key}', {self.last_write}) "
                          "on conflict (key) do update set value = excluded.value")
         self.value[key] = str(Watched.last_write)
 
@@ -139,7 +140,8 @@ class Watched(contract.Faults):
         return None if seen is None else seen == self.value[key]
 
     def node(self, name, cluster="main"):
-        return next(n for n in self.system.ask("show", "nodes")["nodes"] if (n["name"], n["cluster"]) == (name, cluster))
+        nodes = self.system.ask("show", "nodes")["nodes"]
+        return next(n for n in nodes if (n["name"], n["cluster"]) == (name, cluster))
 
     def schedule(self, cluster="main"):
         return set(next(c for c in self.system.ask("status")["clusters"] if c["name"] == cluster)["schedule"])
