@@ -76,7 +76,7 @@ static void play(void *arg, unsigned number)
         catch_term();
         p.history = open_history(c->dir, host);
         p.at = place % 2 ? c->at[host] : crew_attach(c->host_dir[host], "main");
-        pinroute_set_timeout(p.at.pr, place % 3 ? 1000 : 50);
+        pinroute_set_timeout(p.at.pr, place % 3 == 1 ? 1000 : 50);
         if (place < c->writers)
                 writer(&p);
         else

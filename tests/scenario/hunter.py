@@ -20,8 +20,8 @@ import harness
 
 CONF = "wal_writer_delay = 300ms\nwal_keep_size = 512MB\nmax_connections = 200\nwal_receiver_timeout = 3s"
 STALE_AFTER = 1.0
-CHECKS = {"check_interval": "200ms", "check_timeout": "200ms", "fall": 2, "rise": 2, "follow_promotion": "on"}
-DOWN_AFTER = 2 * 0.2 + 0.4 + 2.0  # fall intervals and a timeout, and what a loaded machine adds
+CHECKS = {"check_interval": "200ms", "check_timeout": "200ms", "fall": 3, "rise": 2, "follow_promotion": "on"}
+DOWN_AFTER = 3 * 0.2 + 0.2 + 2.0  # fall intervals and a timeout, and what a loaded machine adds
 SETTLES_WITHIN = 20.0
 HOSTS = ({"pin_seconds": 3, "max_pin_seconds": 5, "max_pins": 1000},  # floors that end, a table that fills
          {"pin_seconds": 10, "max_pin_seconds": 15, "max_pins": 100000})
@@ -176,18 +176,21 @@ class Faults:
         return not self.hunt.over.wait(self.dice.uniform(low, high))
 
     def play(self):
-        """One fault after the other, by their weights, until the time is over."""
-        names = list(self.WEIGHTS)
-        weights = [self.WEIGHTS[name] for name in names]
-        while not self.hunt.over.is_set():
-            name = self.dice.choices(names, weights)[0]
-            getattr(self, name)()
-            self.nap(0.05, 0.5)
+        """One fault after the other until the time is over: each kind once, then some again, and so on."""
+        names = list(self.TIMES)
+        again = [name for name in names for _ in range(self.TIMES[name] - 1)]
+        while True:
+            for deck in (names, again):
+                self.dice.shuffle(deck)
+                for name in deck:
+                    if not self.nap(0.05, 0.4):
+                        return
+                    getattr(self, name)()
 
 
 class DaemonFaults(Faults):
-    WEIGHTS = {"restart": 5, "shoot": 4, "pause": 3, "pause_prober": 12, "kill_prober": 1, "lose_store": 1, "drain": 2,
-               "reload": 1, "flood": 1, "kill_player": 2, "pause_player": 3, "calm": 2}
+    TIMES = {"restart": 4, "shoot": 3, "pause": 3, "pause_prober": 2, "stutter": 5, "kill_prober": 1, "lose_store": 1,
+             "drain": 2, "reload": 1, "flood": 1, "kill_player": 2, "pause_player": 2, "calm": 2}
 
     def host(self):
         return self.dice.choice(self.hosts)
@@ -217,7 +220,7 @@ class DaemonFaults(Faults):
 
     def away(self):
         """How long: mostly so short that the store does not become stale."""
-        return self.dice.choice([0, self.dice.uniform(0, 0.2), self.dice.uniform(0.2, 0.9), self.dice.uniform(1.2, 2.5)])
+        return self.dice.uniform(*self.dice.choice([(0, 0.05), (0, 0.2), (0, 0.2), (0.2, 0.9), (1.2, 2.5)]))
 
     def restart(self, host=None, may_be_empty=True):
         host = host or self.host()
@@ -266,9 +269,22 @@ class DaemonFaults(Faults):
                 os.kill(pid, number)
         return pid
 
+    def stutter(self):
+        """The prober runs for moments only: the longer between the primary's answer and its arrival, the more is recorded
+        meanwhile."""
+        host, until = self.host(), time.monotonic() + self.dice.uniform(0.5, 2)
+        with self.hunt.daemons_are_alive, host.disturbs():
+            self.log.fault("prober stutters", f"host {host.number}")
+            pid = host.prober()
+            with contextlib.suppress(ProcessLookupError):
+                while pid and time.monotonic() < until:
+                    os.kill(pid, signal.SIGSTOP)
+                    time.sleep(self.dice.uniform(0.01, 0.03))
+                    os.kill(pid, signal.SIGCONT)
+                    time.sleep(self.dice.uniform(0, 0.001))
+
     def pause_prober(self):
-        """The longer between the primary's answer and its arrival, the more is recorded meanwhile."""
-        host, long = self.host(), self.dice.choice([0.02, 0.05, 0.1, 0.1, 0.2, 0.3])
+        host, long = self.host(), self.dice.choice([0.05, 0.1, 0.3])
         with self.hunt.daemons_are_alive, host.disturbs():
             self.log.fault("prober paused", f"host {host.number}")
             pid = self.signal_prober(host, signal.SIGSTOP)
@@ -342,15 +358,15 @@ class DaemonFaults(Faults):
 
 
 class ServerFaults(Faults):
-    WEIGHTS = {"lag": 30, "crash": 6, "freeze": 3, "restart_replica": 1, "power_off": 1, "freeze_primary": 2,
-               "restart_primary": 1, "commits": 6, "promote": 1, "promote_behind": 1, "calm": 4}
+    TIMES = {"lag": 8, "crash": 5, "freeze": 2, "restart_replica": 1, "power_off": 1, "freeze_primary": 1,
+             "restart_primary": 1, "commits": 3, "promote": 1, "promote_behind": 1, "calm": 1}
 
     def replica(self):
         return self.dice.choice(self.servers.replicas())
 
     def lag(self, n=None, delay=None):
         n = self.replica() if n is None else n
-        delay = delay or self.dice.choice(["0", "50ms", "100ms", "200ms", "300ms", "500ms", "500ms", "2s"])
+        delay = delay or self.dice.choice(["0", "50ms", "100ms", "200ms", "300ms", "500ms", "1s", "2s"])
         self.log.fault("lag", f"node {n}: {delay}")
         self.servers.pg.lag(n, delay)
 

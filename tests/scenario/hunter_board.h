@@ -10,8 +10,10 @@
 
 #include "hunter_event.h"
 
-#define BOARD_NEWS 4096 /* a power of two */
-#define BOARD_MAIL 64
+#define BOARD_NEWS   4096 /* a power of two */
+#define BOARD_MAIL   64
+#define BOARD_FAILED 16
+#define BOARD_OLD_US 3000000
 
 struct board_news {
         _Atomic uint32_t key;
@@ -27,6 +29,9 @@ struct board_letter {
 struct board_host {
         atomic_uint heard; /* futex: how much news there was */
         struct board_news news[BOARD_NEWS];
+        atomic_uint failures;
+        struct board_news
+            failed[BOARD_FAILED]; /* keys whose record failed: nobody but a restart's floor covers them */
         atomic_uint mailed;
         struct board_letter mail[BOARD_MAIL];
 };
@@ -69,6 +74,21 @@ static inline uint32_t board_news(struct board_host *h, unsigned back)
         unsigned heard = atomic_load(&h->heard);
         return back < heard && back < BOARD_NEWS ? atomic_load(&h->news[(heard - 1 - back) % BOARD_NEWS].key)
                                                  : HUNT_NO_KEY;
+}
+
+static inline void board_failed(struct board_host *h, uint32_t key)
+{
+        unsigned at = atomic_fetch_add(&h->failures, 1) % BOARD_FAILED;
+        atomic_store(&h->failed[at].key, key);
+        atomic_store(&h->failed[at].at_us, crew_now_us());
+}
+
+/* HUNT_NO_KEY: none failed of late. */
+static inline uint32_t board_failure(struct board_host *h, unsigned at)
+{
+        int64_t at_us = atomic_load(&h->failed[at % BOARD_FAILED].at_us);
+        return crew_now_us() - at_us < BOARD_OLD_US ? atomic_load(&h->failed[at % BOARD_FAILED].key)
+                                                    : HUNT_NO_KEY;
 }
 
 static inline void board_mail(struct board_host *h, uint32_t token, uint32_t key, const char *text)

@@ -12,7 +12,8 @@
 
 #define PG_CONNECT_MS 400
 #define PG_QUERY_MS   400
-#define PG_AGAIN_US   200000 /* after a connection that failed */
+#define PG_FROZEN_US  500000
+#define PG_AGAIN_US   10000 /* after a connection that failed */
 
 struct pg_node {
         char name[PINROUTE_NODE_SIZE];
@@ -34,11 +35,11 @@ static inline int pg_find(const struct pg *pg, const char *name)
         return HUNT_NOTHING;
 }
 
-static inline void pg_drop(struct pg_node *n)
+static inline void pg_drop(struct pg_node *n, int64_t again_us)
 {
         PQfinish(n->conn);
         n->conn = NULL;
-        n->again_us = crew_now_us() + PG_AGAIN_US;
+        n->again_us = crew_now_us() + again_us;
 }
 
 static inline bool pg_ready(int fd, short events, int64_t until_us)
@@ -68,8 +69,8 @@ static inline bool pg_connect(struct pg_node *n)
                 st = pg_ready(PQsocket(n->conn), events, until_us) ? PQconnectPoll(n->conn)
                                                                    : PGRES_POLLING_FAILED;
         }
-        if (st != PGRES_POLLING_OK) {
-                pg_drop(n);
+        if (st != PGRES_POLLING_OK) { /* a frozen one takes its time to say nothing */
+                pg_drop(n, crew_now_us() < until_us ? PG_AGAIN_US : PG_FROZEN_US);
                 return false;
         }
         PQsetNoticeProcessor(n->conn, pg_hush, NULL);
@@ -118,14 +119,14 @@ static inline int32_t pg_number(struct pg_node *n, const char *sql)
                         number = 0;
                 PQclear(r);
         }
-        pg_drop(n);
+        pg_drop(n, PG_AGAIN_US);
         return number;
 }
 
 static inline void pg_close(struct pg *pg)
 {
         for (unsigned i = 0; i < pg->nodes; i++)
-                pg_drop(&pg->node[i]);
+                pg_drop(&pg->node[i], 0);
 }
 
 #endif

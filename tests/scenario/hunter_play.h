@@ -146,7 +146,9 @@ static inline bool read_letter(struct player *p)
 /* Of what was written: each order of age as often as another, from just now to a pin's time. */
 static inline uint32_t aim(struct player *p)
 {
-        uint32_t key = board_news(p->news, dice(p, 2u << dice(p, 11)));
+        uint32_t key = chance(p, 30) ? board_failure(p->news, dice(p, BOARD_FAILED)) : HUNT_NO_KEY;
+        if (key == HUNT_NO_KEY)
+                key = board_news(p->news, dice(p, 2u << dice(p, 11)));
         return key == HUNT_NO_KEY ? dice(p, HOT_KEYS) : key;
 }
 
@@ -199,6 +201,8 @@ static inline struct hunt_event record(struct player *p, uint32_t key, int32_t v
                 kill((pid_t)pid, SIGKILL);
         note(p, &e);
         board_tell(p->news, key);
+        if (failed(e.status))
+                board_failed(p->news, key);
         glance(p, key, pid ? 10 : 2);
         return e;
 }
@@ -279,7 +283,10 @@ static inline void write_round(struct player *p)
         if (chance(p, 40))
                 post(p, &e);
         p->mine[p->written++ % MINE] = key;
-        if (failed(e.status) && chance(p, 50))
+        uint32_t way = failed(e.status) ? dice(p, 100) : 100;
+        if (way < 20)
+                kill(getpid(), SIGKILL); /* nobody will send it again */
+        if (way < 60)
                 sulk(p, key);
 }
 
