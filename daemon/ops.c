@@ -20,8 +20,8 @@
 
 #define LINE_MAX_BYTES  2048
 #define WORDS_MAX       8
-#define OPERATORS_MAX   32
-#define PATIENCE_S      5
+#define PATIENCE_S      5   /* from the call's beginning to the last byte of its answer */
+#define LOOK_MS         500 /* for those that are over */
 #define SECONDS_MAX     86400
 #define ACCEPT_PAUSE_MS 100 /* when no descriptor is left: a level-triggered listener would spin */
 
@@ -363,15 +363,29 @@ bool ops_admits(int fd, gid_t operators)
 
 static void hang_up(struct bufferevent *b, struct ops *ops)
 {
+        unsigned i = 0;
+        while (ops->call[i].b != b)
+                i++;
         bufferevent_free(b);
-        ops->n--;
+        ops->call[i] = ops->call[--ops->n];
+        ops->call[ops->n].b = NULL;
+}
+
+/* Who sends or takes a byte now and then would keep a place for ever. */
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd, (void)what;
+        struct ops *ops = arg;
+        for (unsigned i = ops->n; i-- > 0;)
+                if (mono_since(clock_mono(), ops->call[i].since) > PATIENCE_S * 1000)
+                        hang_up(ops->call[i].b, ops);
 }
 
 static void on_sent(struct bufferevent *b, void *arg) { hang_up(b, arg); }
 
 static void on_event(struct bufferevent *b, short what, void *arg)
 {
-        (void)what; /* end of stream, error or timeout: all the same to us */
+        (void)what; /* end of stream or error: all the same to us */
         hang_up(b, arg);
 }
 
@@ -399,14 +413,12 @@ static void on_line(struct bufferevent *b, void *arg)
 
 static void admit(struct ops *ops, int fd)
 {
-        struct timeval patience = {.tv_sec = PATIENCE_S};
         struct bufferevent *b = bufferevent_socket_new(ops->base, fd, BEV_OPT_CLOSE_ON_FREE);
         if (!b) {
                 close(fd);
                 return;
         }
-        ops->n++;
-        bufferevent_set_timeouts(b, &patience, &patience);
+        ops->call[ops->n++] = (struct ops_call){.b = b, .since = clock_mono()};
         if (ops_admits(fd, ops->operators)) {
                 go_on(b, ops, EV_READ | EV_WRITE, on_line, NULL);
                 return;
@@ -430,7 +442,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
         }
         if (fd < 0)
                 return;
-        if (ops->n >= OPERATORS_MAX)
+        if (ops->n == OPERATORS_MAX)
                 close(fd);
         else
                 admit(ops, fd);
@@ -448,11 +460,17 @@ bool ops_init(struct ops *ops, int listener)
 {
         ops->acceptable = event_new(ops->base, listener, EV_READ | EV_PERSIST, on_acceptable, ops);
         ops->again = event_new(ops->base, -1, 0, on_again, ops);
-        return ops->acceptable && ops->again && !event_add(ops->acceptable, NULL);
+        ops->look = event_new(ops->base, -1, EV_PERSIST, on_look, ops);
+        const struct timeval each = {.tv_usec = LOOK_MS * 1000};
+        return ops->acceptable && ops->again && ops->look && !event_add(ops->acceptable, NULL) &&
+               !event_add(ops->look, &each);
 }
 
 void ops_fini(struct ops *ops)
 {
+        while (ops->n)
+                hang_up(ops->call[0].b, ops);
+        event_free(ops->look);
         event_free(ops->acceptable);
         event_free(ops->again);
 }

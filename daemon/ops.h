@@ -17,13 +17,19 @@ struct event_base;
 
 typedef void ops_say_fn(void *arg, const char *message);
 
+#define OPERATORS_MAX 32 /* connections at once */
+
 struct ops {
         struct core *core;
         struct conns *conns;
         struct event_base *base;
-        struct event *acceptable, *again;
+        struct event *acceptable, *again, *look;
         gid_t operators; /* (gid_t)-1: none */
         unsigned n;      /* connections now */
+        struct ops_call {
+                struct bufferevent *b;
+                struct mono since;
+        } call[OPERATORS_MAX];
         bool (*reload)(void *arg, ops_say_fn *say, void *say_arg);
         void *reload_arg;
 };

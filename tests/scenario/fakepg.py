@@ -1,6 +1,6 @@
-"""fakepg.py MODE [CERTIFICATE] -- a PostgreSQL server that misbehaves as told, on a port of 127.0.0.1 that it prints first.
-Then prints what befalls it, a line each: `connected`, `question`, `answered`, `heard HEX` (what followed when it asked for
-a password), `closed`.  SIGUSR1: it hangs up.  CERTIFICATE: a file with it and its key; then it speaks TLS to who asks.
+"""fakepg.py MODE [CERTIFICATE] -- a PostgreSQL server that misbehaves as told, on a port of 127.0.0.1, printed first.
+Then prints what befalls it, a line each: `connected`, `question`, `answered`, `heard HEX` (what followed when it asked
+for a password), `closed`.  SIGUSR1: it hangs up.  CERTIFICATE: a file with it and its key, to speak TLS with.
 
     with FakePg("silent") as server:
         ... f"host=127.0.0.1 port={server.port} ..."; server.wait("connected")

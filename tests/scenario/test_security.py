@@ -2,18 +2,14 @@
 """test_security.py -- what strangers, servers, workers and operators cannot do, row by row of README's threats.
 What takes other users is skipped where this is not run by root."""
 # ctest: parallel
+import contextlib
 import grp
 import os
 import pwd
-import re
-import resource
 import shutil
-import signal
 import socket
 import stat
-import struct
 import subprocess
-import time
 import unittest
 
 import harness
@@ -47,13 +43,14 @@ def mode_of(path):
 def as_user(uid, gid, *command, groups=()):
     """Runs it as somebody else."""
     ids = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
-    return subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={gid}", *ids, *command], capture_output=True, text=True,
-                          timeout=30)
+    return subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={gid}", *ids, *command], capture_output=True,
+                          text=True, timeout=30)
 
 
 def try_as(uid, gid, code, *args, groups=()):
     """What a line of Python says about it there: "" or the name of its error."""
-    program = f"import os, socket, sys\ntry:\n    {code}\nexcept OSError as e:\n    import errno\n    print(errno.errorcode[e.errno])"
+    program = ("import errno, os, socket, sys\ntry:\n"
+               f"    {code}\nexcept OSError as e:\n    print(errno.errorcode[e.errno])")
     done = as_user(uid, gid, "/usr/bin/python3", "-c", program, *args, groups=groups)
     if done.returncode:
         raise AssertionError(done.stderr)
@@ -78,9 +75,22 @@ class Story(harness.Scenario):
         return daemon.wait_log(said)
 
     def assertServes(self, daemon):
-        worker = self.worker(daemon)
+        worker = self.patient_worker(daemon)
         self.assertEqual(worker.record("main", "alice").status, "OK")
-        self.assertEqual(worker.read("main", "alice").reason, "PINNED")
+        self.assertPinned(worker, "alice")
+
+    def patient_worker(self, daemon):
+        worker = self.worker(daemon)
+        worker.timeout(20_000)
+        return worker
+
+    def assertPinned(self, worker, key):
+        """By and by: on a busy machine a heartbeat may come later than stale_after, and pins are not asked for."""
+        def reason():
+            said = worker.read("main", key).reason
+            return said if said != "STORE_STALE" else None
+
+        self.assertEqual(eventually(reason, within=20), "PINNED")
 
 
 class Directory(Story):
@@ -89,8 +99,8 @@ class Directory(Story):
         return {name or "dir": mode_of(os.path.join(daemon.dir, name)) for name in names}
 
     def test_files_have_their_modes_whatever_the_umask(self):
-        right = {"dir": "0750", "pinrouted.lock": "0600", "data.mdb": "0640", "lock.mdb": "0600", "pinrouted.sock": "0660",
-                 "ctl.sock": "0600"}
+        right = {"dir": "0750", "pinrouted.lock": "0600", "data.mdb": "0640", "lock.mdb": "0600",
+                 "pinrouted.sock": "0660", "ctl.sock": "0600"}
         for mask in (0o000, 0o077, 0o777):
             with self.subTest(f"{mask:04o}"):
                 daemon = self.quiet_daemon(start=False)
@@ -120,16 +130,20 @@ class Directory(Story):
                   "a link to a directory": lambda path: os.symlink(elsewhere, path),
                   "another name of a file": lambda path: os.link(victim, path),
                   "a pipe": os.mkfifo, "a directory": os.mkdir}
-        for what, plant in plants.items():
-            with self.subTest(what):
+        names = ("data.mdb", "lock.mdb", "new", "pinrouted.sock", "ctl.sock")
+        for turn in range(harness.size(len(plants), 2)):
+            pairs = [(name, list(plants)[(i + turn) % len(plants)]) for i, name in enumerate(names)]
+            with self.subTest(pairs):
                 daemon = self.quiet_daemon(start=False)
                 os.chmod(daemon.dir, 0o777)
-                for name in ("data.mdb", "lock.mdb", "new", "pinrouted.sock", "ctl.sock"):
-                    plant(os.path.join(daemon.dir, name))
+                for name, what in pairs:
+                    plants[what](os.path.join(daemon.dir, name))
                 daemon.start()
                 self.assertServes(daemon)
                 self.assertEqual(mode_of(daemon.dir), "0750")
-                self.assertTrue(any("data.mdb" in line and "removed" in line for line in daemon.log))
+                for name, what in pairs:
+                    if (name, what) != ("new", "a directory"):
+                        daemon.wait_log(rf"/{name}: .*, put there by uid {os.geteuid()}: removed")
                 for name in ("data.mdb", "lock.mdb"):
                     self.assertEqual(content(os.path.join(elsewhere, name)), b"precious")
 
@@ -161,27 +175,34 @@ class Directory(Story):
         self.assertEqual(os.listdir(real) + os.listdir(below), [])
 
     @AS_ROOT
-    def test_what_strangers_planted_and_hold_open_does_them_no_good(self):
-        """Files that they own, with descriptors and locks on them, in a directory that was open to all."""
-        daemon = self.quiet_daemon(start=False)
+    def test_a_whole_store_that_strangers_planted_and_hold_open_does_them_no_good(self):
+        """As if their own pinrouted had made it: right in every byte, and theirs to change afterwards."""
+        daemon = self.quiet_daemon()
+        daemon.stop()
+        names = [os.path.join(daemon.dir, name) for name in ("data.mdb", "lock.mdb")]
+        for name in names:
+            os.chown(name, STRANGER, STRANGER)
+            os.chmod(name, 0o666)
         os.chmod(daemon.dir, 0o777)
         hold = ("import fcntl, os, sys\n"
-                "held = [os.open(os.path.join(sys.argv[1], n), os.O_RDWR | os.O_CREAT, 0o666) for n in ('data.mdb', 'lock.mdb')]\n"
-                "os.mkdir(os.path.join(sys.argv[1], 'new'))\n"
+                "held = [os.open(name, os.O_RDWR) for name in sys.argv[1:]]\n"
                 "[fcntl.lockf(fd, fcntl.LOCK_EX) for fd in held]\n"
                 "print('ready', flush=True)\nsys.stdin.read()\n"
-                "[os.pwrite(fd, b'evil' * 4096, 0) for fd in held]\nprint('done', flush=True)")
-        stranger = harness.spawn(["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", "/usr/bin/python3",
-                                  "-c", hold, daemon.dir], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                "[os.pwrite(fd, b'evil' * 40960, 0) for fd in held]\nprint('done', flush=True)")
+        stranger = harness.spawn(["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups",
+                                  "/usr/bin/python3", "-c", hold, *names],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(stranger.wait)
         self.addCleanup(stranger.stdout.close)
         self.assertEqual(stranger.stdout.readline(), "ready\n")
         daemon.start()
+        for name in names:
+            daemon.wait_log(f"{name}: another user's, put there by uid {STRANGER}: removed")
         self.assertServes(daemon)
         stranger.stdin.close()
         self.assertEqual(stranger.stdout.readline(), "done\n")
         self.assertServes(daemon)
-        self.assertEqual({os.lstat(os.path.join(daemon.dir, n)).st_uid for n in ("data.mdb", "lock.mdb")}, {0})
+        self.assertTrue(daemon.ask("status")["ok"])
 
     @AS_ROOT
     def test_a_lock_or_a_directory_on_the_way_of_strangers_is_refused(self):
@@ -201,8 +222,8 @@ class Directory(Story):
     def test_strangers_are_kept_out_and_workers_read_and_record_and_no_more(self):
         workers = pwd.getpwnam("www-data")
         daemon = self.quiet_daemon({"group": grp.getgrgid(workers.pw_gid).gr_name})
-        at = {name: os.path.join(daemon.dir, name) for name in ("data.mdb", "lock.mdb", "pinrouted.lock", "pinrouted.sock",
-                                                               "ctl.sock")}
+        at = {name: os.path.join(daemon.dir, name)
+              for name in ("data.mdb", "lock.mdb", "pinrouted.lock", "pinrouted.sock", "ctl.sock")}
         for code, path in ((OPEN, "data.mdb"), (OPEN, "lock.mdb"), (OPEN, "pinrouted.lock"), (TALK, "pinrouted.sock"),
                            (ORDER, "ctl.sock")):
             self.assertEqual(try_as(STRANGER, STRANGER, code, at[path]), "EACCES", (code, path))
@@ -212,7 +233,7 @@ class Directory(Story):
         for code, path in ((WRITE, "data.mdb"), (OPEN, "lock.mdb"), (OPEN, "pinrouted.lock"), (ORDER, "ctl.sock")):
             self.assertEqual(try_as(*worker, code, at[path]), "EACCES", (code, path))
         self.assertEqual(try_as(*worker, MAKE, daemon.dir), "EACCES")
-        self.assertEqual(try_as(STRANGER, STRANGER, OPEN, at["data.mdb"], groups=[workers.pw_gid]), "", "as a further group, too")
+        self.assertEqual(try_as(STRANGER, STRANGER, OPEN, at["data.mdb"], groups=[workers.pw_gid]), "", "also")
 
 
 @AS_ROOT
@@ -238,8 +259,9 @@ class Drop(Story):
             self.assertEqual(set(groups), {gid, str(self.group)})
             self.assertEqual({int(caps[0], 16) for caps in (permitted, effective, ambient)}, {0})
             self.assertEqual(no_new, ["1"])
-        for name, mode, group in (("", "0750", self.group), ("data.mdb", "0640", self.group), ("pinrouted.sock", "0660", self.group),
-                                  ("ctl.sock", "0600", None), ("lock.mdb", "0600", None), ("pinrouted.lock", "0600", None)):
+        for name, mode, group in (("", "0750", self.group), ("data.mdb", "0640", self.group),
+                                  ("pinrouted.sock", "0660", self.group), ("ctl.sock", "0600", None),
+                                  ("lock.mdb", "0600", None), ("pinrouted.lock", "0600", None)):
             st = os.lstat(os.path.join(daemon.dir, name))
             self.assertEqual((mode_of(os.path.join(daemon.dir, name)), st.st_uid), (mode, self.user.pw_uid), name)
             self.assertTrue(group is None or st.st_gid == group, name)
@@ -267,8 +289,9 @@ class Drop(Story):
         daemon.wait_log(rf"/keys: {self.USER} cannot read it, so a reload will be refused: Permission denied")
         said = daemon.ctl("reload", check=False)
         self.assertEqual(said.returncode, 1)
-        self.assertRegex(said.stdout + said.stderr, rf"/keys: Permission denied; let {self.USER}, the daemon's user, read it")
-        self.assertRegex(said.stdout + said.stderr, r"pinrouted\.ini:\d+: \[pinrouted\] key_file: the keys in it cannot be used")
+        heard = said.stdout + said.stderr
+        self.assertRegex(heard, rf"/keys: Permission denied; let {self.USER}, the daemon's user, read it")
+        self.assertRegex(heard, r"pinrouted\.ini:\d+: \[pinrouted\] key_file: the keys in it cannot be used")
         os.chown(os.path.join(daemon.dir, "keys"), 0, self.user.pw_gid)
         os.chmod(os.path.join(daemon.dir, "keys"), 0o640)
         self.assertEqual(daemon.ctl("reload").returncode, 0)
@@ -281,21 +304,22 @@ class Drop(Story):
     def test_what_root_s_daemon_left_is_gone_on_with(self):
         daemon = self.quiet_daemon()
         daemon.wait_log(r"runs as root: say user = NAME")
-        self.assertEqual(self.worker(daemon).record("main", "bob", 60).status, "OK")
+        self.assertEqual(self.patient_worker(daemon).record("main", "bob", 60).status, "OK")
         self.assertEqual(daemon.stop(), 0)
         daemon.write_config({"main": NO_NODES}, {**QUICK, "user": self.USER, "group": self.GROUP})
         seen = len(daemon.log)
         daemon.start()
         daemon.wait_log("going on with the store", since=seen)
-        self.assertEqual(self.worker(daemon).read("main", "bob").reason, "PINNED")
-        self.assertEqual({os.stat(os.path.join(daemon.dir, name)).st_uid for name in ("", "data.mdb", "lock.mdb", "pinrouted.lock")},
-                         {self.user.pw_uid})
+        self.assertPinned(self.worker(daemon), "bob")
+        owners = {os.stat(os.path.join(daemon.dir, name)).st_uid
+                  for name in ("", "data.mdb", "lock.mdb", "pinrouted.lock")}
+        self.assertEqual(owners, {self.user.pw_uid})
 
     def test_no_such_user_and_a_user_that_only_root_can_become_are_refused(self):
         daemon = self.quiet_daemon({"user": "nobody-of-that-name"}, start=False)
         self.refused(daemon, "no user named nobody-of-that-name on this host")
-        checked = subprocess.run([os.path.join(harness.BUILD, "pinrouted"), "-t", "-c", daemon.conf], capture_output=True, text=True,
-                                 timeout=30)
+        checked = subprocess.run([os.path.join(harness.BUILD, "pinrouted"), "-t", "-c", daemon.conf],
+                                 capture_output=True, text=True, timeout=30)
         self.assertEqual(checked.returncode, 1)
         self.assertIn("no user named", checked.stderr)
         os.chmod(daemon.dir, 0o755)
@@ -317,15 +341,16 @@ class Secrets(Story):
         options = {**QUICK, "log_level": "debug"}
         daemon.write_config({"main": [node]}, options)
         daemon.start()
-        worker = self.worker(daemon)
+        worker = self.patient_worker(daemon)
         self.assertEqual(worker.record("main", "alice").status, "OK")
         eventually(lambda: daemon.ask("show", "nodes")["nodes"][0]["why"])
         said = [worker.endpoint("main", "default").endpoint, worker.issue("main", "alice").line]
-        for words in (["status"], *(["show", what] for what in ("nodes", "pins", "clients", "config", "stats")), ["why", "main", "a"]):
+        shown = [["show", what] for what in ("nodes", "pins", "clients", "config", "stats")]
+        for words in (["status"], *shown, ["why", "main", "a"]):
             said += [daemon.ctl(*words).stdout, daemon.ctl(*words, "--json").stdout]
-        for bad in (f"password={self.PASSWORD} {self.PASSWORD} role=primary", f"password='{self.PASSWORD}", f"{self.PASSWORD}",
-                    f"hots=x password={self.PASSWORD}", f"port={self.PASSWORD[:0]}x password={self.PASSWORD}",
-                    f"password = {self.PASSWORD} role={self.PASSWORD[:0]}nobody"):
+        for bad in (f"password={self.PASSWORD} {self.PASSWORD} role=primary", f"password='{self.PASSWORD}",
+                    self.PASSWORD, f"hots=x password={self.PASSWORD}", f"port=x password={self.PASSWORD}",
+                    f"password = {self.PASSWORD} role=nobody"):
             daemon.write_text(harness.config(daemon.dir, {"main": [f"default = host=h {bad}"]}, options))
             done = daemon.ctl("reload", check=False)
             self.assertEqual(done.returncode, 1)
@@ -365,17 +390,19 @@ class Secrets(Story):
             self.skipTest("not even its own user may look into the prober")
         self.assertEqual([name for name in held if daemon.dir in name], [])
         self.assertNotIn(daemon.dir, mapped)
-        self.assertTrue(any(daemon.dir in os.readlink(f"/proc/{daemon.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{daemon.pid}/fd")))
+        own = [os.readlink(f"/proc/{daemon.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{daemon.pid}/fd")]
+        self.assertTrue(any(daemon.dir in name for name in own))
 
 
 class Race(Story):
     def test_of_twenty_daemons_started_at_once_one_serves(self):
         daemon = self.quiet_daemon(start=False)
         runs = [harness.spawn([os.path.join(harness.BUILD, "pinrouted"), "-c", daemon.conf], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(harness.size(100, 20))]
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                for _ in range(harness.size(100, 20))]
         try:
             eventually(lambda: sum(run.poll() is not None for run in runs) >= len(runs) - 1, within=30)
-            eventually(lambda: self.worker(daemon).record("main", "alice").status == "OK", within=20, every=0.1)
+            eventually(lambda: self.patient_worker(daemon).record("main", "alice").status == "OK", within=20, every=0.1)
             alive = [run for run in runs if run.poll() is None]
             self.assertEqual(len(alive), 1)
             self.assertEqual(daemon.ask("status")["pid"], alive[0].pid)
@@ -401,7 +428,7 @@ class Operators(Story):
 
     def test_operators_who_read_slowly_or_not_at_all_stop_nobody(self):
         daemon = self.quiet_daemon()
-        worker = self.worker(daemon)
+        worker = self.patient_worker(daemon)
         for n in range(1200):  # more pins than are listed at once
             self.assertEqual(worker.record("main", f"key-{n}", 60).status, "OK")
         slow = [self.call(daemon, b"show pins\n") for _ in range(24)]
@@ -410,29 +437,26 @@ class Operators(Story):
         self.assertEqual(daemon.ask("show", "pins")["total"], 1500)
         self.assertEqual(b"{", slow[0].recv(1))
 
-    def test_more_operators_than_places_find_one_again(self):
+    def test_operators_who_say_nothing_or_drip_lose_their_places(self):
         daemon = self.quiet_daemon()
-        silent = [self.call(daemon) for _ in range(40)]
+        self.assertIn(b"E_INVALID", self.call(daemon, b"x" * 4000).recv(4096), "an endless line")
+        silent = [self.call(daemon) for _ in range(20)]
+        dripping = [self.call(daemon, b"s") for _ in range(20)]  # more than there are places
         self.assertServes(daemon)
-        eventually(lambda: daemon.ctl("status", "--json", check=False).returncode in (0, 3), within=30, every=0.1)
+
+        def are_over():
+            for operator in list(dripping):
+                with contextlib.suppress(BlockingIOError):
+                    try:
+                        operator.send(b"x", socket.MSG_DONTWAIT)
+                    except OSError:
+                        dripping.remove(operator)
+            return not dripping
+
+        eventually(are_over, within=30, every=0.5)
         for operator in silent:
-            self.assertEqual(operator.recv(1), b"", "who says nothing is hung up on")
-
-    def test_an_endless_line_is_refused_and_a_dripping_one_has_an_end(self):
-        daemon = self.quiet_daemon()
-        self.assertIn(b"E_INVALID", self.call(daemon, b"x" * 4000).recv(4096))
-        dripping = self.call(daemon, b"s")
-        began = time.monotonic()
-
-        def is_over():
-            try:
-                dripping.send(b"x")
-                return False
-            except OSError:
-                return True
-
-        eventually(is_over, within=30, every=0.5)
-        self.assertGreater(time.monotonic() - began, 1)
+            self.assertEqual(operator.recv(1), b"")
+        self.assertTrue(daemon.ask("status")["ok"])
 
 
 class Cleartext(Story):
@@ -446,9 +470,9 @@ class Cleartext(Story):
         cls.addClassCleanup(shutil.rmtree, cls.dir)
         os.chmod(cls.dir, 0o755)
         cls.certificate, cls.root = (os.path.join(cls.dir, name) for name in ("both.pem", "root.crt"))
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                        "-subj", "/CN=db.example", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", cls.dir + "/key.pem",
-                        "-out", cls.root], check=True, capture_output=True)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-days", "2", "-subj", "/CN=db.example", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", cls.dir + "/key.pem", "-out", cls.root], check=True, capture_output=True)
         with open(cls.certificate, "wb") as f:
             f.write(content(cls.root) + content(cls.dir + "/key.pem"))
 
@@ -459,7 +483,8 @@ class Cleartext(Story):
         return self._ends(FakePg(mode, self.certificate if tls else None))
 
     def conninfo(self, server, mode):
-        return server.conninfo(f"password={self.PASSWORD} sslrootcert={self.root}").replace("sslmode=disable", f"sslmode={mode}")
+        said = server.conninfo(f"password={self.PASSWORD} sslrootcert={self.root}")
+        return said.replace("sslmode=disable", f"sslmode={mode}")
 
     REFUSED = "the server asks for the password in clear text: not sent, see cleartext_password"
 
@@ -498,7 +523,8 @@ class Cleartext(Story):
     def test_a_certificate_that_is_not_the_one_ends_it_before_a_password_is_asked_for(self):
         p = self.prober()
         server = self.server("cleartext_good", tls=True)
-        p.say("trust 0 " + self.conninfo(server, "verify-full").replace("host=127.0.0.1", "host=db.other hostaddr=127.0.0.1"))
+        other = self.conninfo(server, "verify-full").replace("host=127.0.0.1", "host=db.other hostaddr=127.0.0.1")
+        p.say("trust 0 " + other)
         said = p.check(0, 5000)
         self.assertEqual(said.kind, "FAILED")
         self.assertIn("does not match host name", said.text)
@@ -514,12 +540,13 @@ class Cleartext(Story):
     def test_the_clusters_option_says_so_and_a_reload_changes_it(self):
         server = self.server("cleartext_good", tls=True)
         node = [f"default = {self.conninfo(server, 'verify-full')} role=primary"]
-        daemon = self.daemon({"main": node}, QUICK, {"check_interval": "100ms", "check_timeout": "100ms"})
+        often = {"check_interval": "200ms", "check_timeout": "200ms"}
+        daemon = self.daemon({"main": node}, QUICK, often)
         state = lambda: daemon.ask("show", "nodes")["nodes"][0]  # noqa: E731
         eventually(lambda: state()["state"] == "DOWN", within=20)
         self.assertIn("in clear text: not sent, see cleartext_password", state()["why"])
         for value, wanted in (("allow", "UP"), ("refuse", "UP")):
-            daemon.write_config({"main": node}, QUICK, {"check_interval": "100ms", "check_timeout": "100ms", "cleartext_password": value})
+            daemon.write_config({"main": node}, QUICK, {**often, "cleartext_password": value})
             self.assertEqual(daemon.ctl("reload").returncode, 0)
             eventually(lambda wanted=wanted: state()["state"] == wanted, within=20)
         server.hang_up()

@@ -478,8 +478,8 @@ Test(conf, mistakes_of_the_key_file_are_told_with_those_of_the_config)
         cr_assert_null(load(text, &h));
         cr_expect_eq(h.n, 4, "%s", h.text);
         cr_expect(strstr(h.text, "pinrouted.ini:6: [nodes main] b weight"), "%s", h.text);
-        cr_expect(strstr(h.text, "pinrouted.ini:2: [pinrouted] key_file: the keys in it cannot be used"), "%s",
-                  h.text);
+        cr_expect(strstr(h.text, "pinrouted.ini:2: [pinrouted] key_file: the keys in it cannot be used"),
+                  "%s", h.text);
         for (unsigned line = 2; line <= 3; line++) {
                 snprintf(at, sizeof at, "%s:%u: ", key_path, line);
                 cr_expect(strstr(h.text, at), "%s", h.text);
