@@ -9,7 +9,7 @@ import contract  # noqa: E402  (its directory is known only now)
 import harness  # noqa: E402  (contract knows where)
 from harness import bound, eventually  # noqa: E402
 
-LAG = "200ms"  # of both replicas, always; hold_back() makes them stand still
+LAG = "100ms"  # of both replicas, always; hold_back() makes them stand still
 REPLICAS = ("shadow-1", "shadow-2")
 TIMEOUT_MS = 150
 QUICK_US = TIMEOUT_MS * 1000 // 3  # at once, as against the timeout
@@ -53,7 +53,7 @@ class Place:
 class Lagging(contract.Faults):
     """One daemon for all; `writer` and `other` are processes that were there before the fault.  Write 0 is everywhere."""
 
-    OPTIONS = {"stale_after": "300ms", "stale_limit": "60s"}
+    OPTIONS = {"stale_after": "300ms", "stale_limit": "60s", "max_pins": 1000}
 
     @classmethod
     def setUpClass(cls):

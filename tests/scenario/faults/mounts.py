@@ -3,6 +3,7 @@ For a test file's last lines: before there are threads, or an ordinary user may 
 import contextlib
 import ctypes
 import os
+import tempfile
 
 _libc = ctypes.CDLL(None, use_errno=True)
 NEWNS, NEWUSER = 0x20000, 0x10000000
@@ -39,18 +40,38 @@ def _keep_to_ourselves():
     raise OSError("mounts cannot be made private")
 
 
+def _have_own():
+    if os.getuid() == 0:
+        _call("unshare", NEWNS)
+    else:
+        _be_the_same_user()
+    _keep_to_ourselves()
+
+
+def _complaint_of_a_child():
+    """A child goes first: where that ends half way, we stay who we are."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            _have_own()
+            mount_tmpfs(tempfile.gettempdir(), 1 << 20)
+        except OSError as e:
+            os.write(write_end, f"no mounts here: {e}".encode())
+        os._exit(0)
+    os.close(write_end)
+    with open(read_end, encoding="utf-8") as f:
+        said = f.read()
+    os.waitpid(child, 0)
+    return said
+
+
 def try_own():
     """From here on mounts are our own, where this machine permits that; else why_not says what it said."""
     global why_not
-    try:
-        if os.getuid() == 0:
-            _call("unshare", NEWNS)
-        else:
-            _be_the_same_user()
-        _keep_to_ourselves()
-        why_not = ""
-    except OSError as e:
-        why_not = f"no mounts here: {e}"
+    why_not = _complaint_of_a_child()
+    if not why_not:
+        _have_own()
 
 
 def mount_tmpfs(where, size):
