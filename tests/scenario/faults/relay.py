@@ -4,10 +4,12 @@ Prints its port, then obeys stdin, a word a line, and says `done`:
     pass     forwards, to connections that come from now on
     refuse   all connections are closed, and so is the port
     mute     connections stay, new ones are taken, and nobody is answered
-    drop     the same, but the kernel drops all that comes before TCP sees it: no answer, no refusal, no acknowledgement
+    drop     the same, but the kernel drops all that comes before TCP sees it: no answer, no refusal, no acknowledgement;
+             where that is not permitted, what would connect: the queue of those is full
 
     relay = Relay(where); ... f"host=127.0.0.1 port={relay.port} ..."; relay.do("drop")
 """
+import contextlib
 import ctypes
 import os
 import select
@@ -32,7 +34,7 @@ class Forwarder:
     def __init__(self, host, upstream):
         self.upstream = upstream
         self.peer = {}
-        self.clients = []
+        self.clients, self.crowd = [], []
         self.listener = socket.create_server((host, 0), backlog=64)
         self.forwards = True
 
@@ -86,7 +88,10 @@ class Forwarder:
 
     def go_on(self):
         self.hang_up()
-        hears(self.listener, 0xFFFFFFFF)
+        for one in self.crowd:
+            one.close()
+        with contextlib.suppress(PermissionError):  # then it was not made deaf either
+            hears(self.listener, 0xFFFFFFFF)
         self.listener.listen(64)
         self.forwards = True
 
@@ -103,10 +108,20 @@ class Forwarder:
         self.forwards = False
 
     def drop(self):
-        for one in [self.listener, *self.clients]:
-            if one.fileno() >= 0:
-                hears(one, 0)
+        try:
+            for one in [self.listener, *self.clients]:
+                if one.fileno() >= 0:
+                    hears(one, 0)
+        except PermissionError:
+            self.fill_queue()
         self.forwards = False
+
+    def fill_queue(self):
+        self.listener.listen(0)
+        self.crowd = [socket.socket() for _ in range(4)]
+        for one in self.crowd:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", self.listener.getsockname()[1]))
 
 
 class Relay:
@@ -118,7 +133,11 @@ class Relay:
         import harness  # not for the relay's own process
         self.process = harness.spawn([*prefix, sys.executable, "-B", os.path.abspath(__file__), listen, str(upstream)],
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline())
+        said = self.process.stdout.readline()
+        if not said:
+            self.close()
+            raise PermissionError(f"{prefix}: it did not start")
+        self.port = int(said)
 
     def do(self, word):
         """Returns when it is so."""
@@ -133,17 +152,14 @@ class Relay:
 
 
 class Apart(Relay):
-    """In a network namespace of its own, at the other end of a cable that can be pulled.  PermissionError: not here.
-    upstream: a Unix socket, which knows no namespaces."""
+    """In a network namespace of its own, at the other end of a cable that can be pulled and goes with it.
+    PermissionError: not here.  upstream: a Unix socket, which knows no namespaces."""
 
     host, ours = "198.18.213.2", "198.18.213.1"
 
     def __init__(self, upstream):
         self.cable = f"pnr{os.getpid()}"
-        try:
-            super().__init__(upstream, "0.0.0.0", ["unshare", "--net"])
-        except (ValueError, OSError) as e:  # it printed no port
-            raise PermissionError("no network namespaces here") from e
+        super().__init__(upstream, "0.0.0.0", ["unshare", "--net"])
         try:
             self.ip("link", "add", self.cable, "type", "veth", "peer", "name", "cable", "netns", str(self.process.pid))
             self.ip("address", "add", self.ours + "/30", "dev", self.cable)
@@ -165,9 +181,6 @@ class Apart(Relay):
             self.there("link", "set", "cable", "up" if word == "pass" else "down")
         if word != "drop":
             super().do(word)
-
-    def close(self):
-        super().close()  # the cable goes with its end
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ class Replica(Watched):
         self.write(self.later, "main", "patient")
         self.watch.about += [("main", self.later), ("patient", self.later)]
         for victim in victims:
-            eventually(lambda v=victim: self.node(v)["state"] == "DOWN", within=20, what=f"{victim} leaves")
+            for cluster in ("main", "patient"):
+                eventually(lambda v=victim, c=cluster: self.node(v, c)["state"] == "DOWN", within=20, what=f"{victim} leaves")
         self.left = time.monotonic()
         after = {victim: self.node(victim) for victim in victims}
         until = self.left + size(5, 0.2)
@@ -240,7 +241,7 @@ class Replica(Watched):
     def test_a_network_that_drops_packets(self):
         cables = {"relayed": self.relay, **({"apart": self.apart} if self.apart else {})}
         if not self.apart:
-            print("no network namespaces here: the kernel drops what comes to the socket", flush=True)
+            print("no network namespaces here: a socket's packets are dropped, no cable is pulled", flush=True)
         for relay in cables.values():
             self.addCleanup(self.uncut, relay)
         self.stand_by(*cables)
