@@ -7,6 +7,7 @@ usage() {
                          --keep leaves it running to look around in, until Ctrl-C
 ./run.sh test [--full]   every test; --full: at full size
 ./run.sh soak SECONDS [--seed N]   hunts for stale reads and lost pins, under faults, for so long
+./run.sh fuzz SECONDS [TARGET...]   every fuzzer for so long, two at a time; what they find is kept in build/fuzz
 ./run.sh bench           every benchmark
 ./run.sh build [PRESET]  release (default), dev, asan or tsan
 END
@@ -111,7 +112,7 @@ with_shared_memory() {
                 { mount --make-rprivate / || mount --make-rprivate /dev; } 2>/dev/null
                 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm && uid=$1 gid=$2 && shift 2 &&
                 exec setpriv --reuid "$uid" --regid "$gid" --init-groups env "$@"
-        ' sh "$(id -u)" "$(id -g)" HOME="$HOME" PATH="$PATH" ./run.sh test "$@"
+        ' sh "$(id -u)" "$(id -g)" HOME="$HOME" PATH="$PATH" ./run.sh "$@"
 }
 
 run_all_tests() {
@@ -123,7 +124,7 @@ run_all_tests() {
         *) usage >&2; exit 2 ;;
         esac
         need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${test_packages[@]}"
-        [ -w /dev/shm ] || with_shared_memory "$@"
+        [ -w /dev/shm ] || with_shared_memory test "$@"
         for preset in dev asan tsan; do build "$preset"; done
         build cov units
         build dev analysis
@@ -135,6 +136,15 @@ run_all_tests() {
         run_tests tsan -L '^tsan$'
         say "tests took $((SECONDS - from)) s"
         exec /usr/bin/python3 -B tests/tally.py build/logs/test-{cov,dev,asan,tsan}.log
+}
+
+# The table and what is said of a finding: fuzz.py.
+fuzz() {
+        [[ ${1:-} =~ ^[1-9][0-9]*$ ]] || { usage >&2; exit 2; }
+        need "${build_packages[@]}" "${python_packages[@]}" "${test_packages[@]}"
+        [ -w /dev/shm ] || with_shared_memory fuzz "$@"
+        build asan
+        PINROUTE_BUILD=$PWD/build/asan exec /usr/bin/python3 -B tests/fuzz/fuzz.py "$@"
 }
 
 # One aligned table for people; the rows themselves are in build/bench.tsv.
@@ -160,6 +170,7 @@ case $command in
 demo) demo "$@" ;;
 test) run_all_tests "$@" ;;
 soak) soak "$@" ;;
+fuzz) fuzz "$@" ;;
 bench) bench "$@" ;;
 build) need "${build_packages[@]}"; build "${1:-release}" ;;
 *) usage >&2; exit 2 ;;
