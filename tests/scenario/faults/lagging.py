@@ -158,6 +158,11 @@ class Lagging(contract.Faults):
         said = reader.answer()
         self.assertEqual(set(said.by_node()), {"default"}, said)
 
+    def floored(self, why):
+        """A key that never wrote is read from the primary, too.  A busy machine may stand still by itself meanwhile."""
+        self.sees_until(self.other, "never wrote", 0, "FLOOR")
+        self.assertIn(self.system.ask("status")["clusters"][0]["floor_why"], (why, "the daemon stood still"))
+
     # -- a record that nobody takes --
 
     def fails_to_record(self, worker, key):

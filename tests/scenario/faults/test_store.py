@@ -221,7 +221,7 @@ class NoRoom(lagging.Lagging):
             if os.path.exists(self.in_dir(name)):
                 os.unlink(self.in_dir(name))
 
-    def floored(self, fault, *written):
+    def made_up_for(self, fault, *written):
         """All three columns of the row: as after any loss of pins, and all goes on."""
         with self.cell("table full", UNKEYED, fault):
             self.was_balanced(self.reader)
@@ -249,7 +249,7 @@ class NoRoom(lagging.Lagging):
             looked = harness.run_program("pins", "look", self.system.dir, "main", 0, 3000)
             self.assertEqual((looked.PINNED > 0, looked.PINNED + looked.FLOOR), (True, 3000), looked)
             self.assertIn("full", self.system.ask("status")["clusters"][0]["floor_why"])
-        self.floored("table full")
+        self.made_up_for("table full")
 
     def lost(self, lose):
         self.begin()
@@ -259,7 +259,7 @@ class NoRoom(lagging.Lagging):
             self.writer.timeout(20_000)
             meanwhile = self.wrote(self.writer, "meanwhile")
         self.system.wait_log("making a new one", since=seen)
-        self.floored("store lost", ("meanwhile", meanwhile))
+        self.made_up_for("store lost", ("meanwhile", meanwhile))
 
     def test_pins_of_a_store_that_is_removed_are_owed_by_all_keys(self):
         self.lost(os.unlink)
@@ -297,7 +297,7 @@ class NoRoom(lagging.Lagging):
         self.system.kill()
         self.system.start()
         self.assertEqual(os.statvfs(self.system.dir).f_bfree, 0)
-        self.floored("tmpfs full")
+        self.made_up_for("tmpfs full")
 
     def test_a_store_that_cannot_be_replaced_for_want_of_room_is_replaced_when_there_is_room(self):
         self.begin_full()
@@ -313,7 +313,7 @@ class NoRoom(lagging.Lagging):
             self.sees(self.writer, "owed", owed, "STORE_STALE", "PINNED")
             os.unlink(self.in_dir("filler"))
             self.is_sent_again(self.writer, "owed", owed)
-        self.floored("tmpfs full", ("owed", owed))
+        self.made_up_for("tmpfs full", ("owed", owed))
 
     def test_a_daemon_without_room_for_a_store_says_so_and_ends(self):
         self.begin_full()
@@ -327,7 +327,7 @@ class NoRoom(lagging.Lagging):
         self.balanced(self.other)
         os.unlink(self.in_dir("filler"))
         self.system.start()
-        self.floored("tmpfs full")
+        self.made_up_for("tmpfs full")
 
 
 if __name__ == "__main__":
