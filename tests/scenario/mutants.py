@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""mutants.py -- the product with one rule broken, which the hunter must catch: the rules, and a builder of such copies.
+By hand: mutants.py [--seconds N] [--seed N] [NAME...]; without names, all."""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import harness
+
+BINARIES = ("pinrouted", "pinroutectl", "tests/hunter")
+COPIED = ("CMakeLists.txt", "tests/CMakeLists.txt", "client", "daemon", "proto", "tests/scenario")
+
+
+class Change(NamedTuple):
+    """A text that stands exactly once in a file of the product, and what takes its place."""
+    path: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    name: str
+    breaks: str
+    changes: tuple
+
+
+def mutant(name, breaks, *changes):
+    return Mutant(name, breaks, tuple(Change(*change) for change in changes))
+
+
+# The first nine are those that a hunter must find by what it is for; the others, what else has a rule.
+MUTANTS = [
+    mutant("pins-ignored", "a reader looks for no pin",
+           ("client/choose.c", "bool pinned = need_add(&need, &f->pin, f->now);", "bool pinned = false;")),
+    mutant("fence-first", "the fence is sampled before its generation is closed",
+           ("daemon/fence.c",
+            "        if (f->carried == f->open)\n                fence_open_next(f);\n"
+            "        f->asked = f->open - 1;\n",
+            "        f->asked = f->open;\n"),
+           ("daemon/fence.c",
+            "                f->fenced = f->asked;\n",
+            "                f->fenced = f->asked;\n                f->open += f->open == f->asked;\n")),
+    mutant("restart-unseen", "a replica's caught-up generation never falls, though it restarts at an older position",
+           ("daemon/cluster.c", '"%s", why);\n        forget_caught_up(c, n);\n', '"%s", why);\n'),
+           ("daemon/cluster.c",
+            "        n->facts.last_timeline = 0;\n        forget_caught_up(c, n);\n}\n",
+            "        n->facts.last_timeline = 0;\n}\n"),
+           ("daemon/cluster.c",
+            "        n->stamp = n->sent;\n",
+            "        n->stamp = n->sent;\n"
+            "        static uint64_t best[PNR_NODES_MAX], history;\n"
+            "        uint64_t *b = &best[slot_of(c, n)];\n"
+            "        if (history != c->timeline)\n                memset(best, 0, sizeof best);\n"
+            "        history = c->timeline;\n"
+            "        n->caught_up = *b = *b > n->caught_up ? *b : n->caught_up;\n")),
+    mutant("flushed-position", "the fence is pg_current_wal_lsn(), which an asynchronous commit is ahead of",
+           ("daemon/facts.c",
+            "ELSE pg_catalog.pg_current_wal_insert_lsn() END AS lsn",
+            "ELSE pg_catalog.pg_current_wal_lsn() END AS lsn")),
+    mutant("overwrite", "the last record of a key counts, not the longest",
+           ("daemon/pin.c",
+            "        if (into->generation < add->generation)\n                into->generation = add->generation;\n",
+            "        into->generation = add->generation;\n"),
+           ("daemon/pin.c",
+            "into->until_ms = later(into->until_ms, add->until_ms);", "into->until_ms = add->until_ms;"),
+           ("daemon/pin.c", "into->hold_ms = later(into->hold_ms, add->hold_ms);", "into->hold_ms = add->hold_ms;")),
+    mutant("answer-first", "a record is answered before its commit",
+           ("daemon/core.c",
+            "        if (rc == STORE_OK)\n                rc = store_commit(core->store);\n",
+            "        extern void answer_first(struct core_item *, unsigned);\n"
+            "        if (rc == STORE_OK && n)\n                answer_first(items, n);\n"
+            "        if (rc == STORE_OK)\n                rc = store_commit(core->store);\n"),
+           ("daemon/main.c",
+            "/* ---- the loop ---- */\n",
+            "void answer_first(struct core_item *items, unsigned n);\n"
+            "void answer_first(struct core_item *items, unsigned n)\n{\n"
+            "        for (unsigned i = 0; i < n; i++)\n"
+            "                items[i].answered = !core_is_silent(&d.core, clock_mono());\n"
+            "        if (items == d.conns.item)\n                conns_reply(&d.conns);\n}\n")),
+    mutant("any-timeline", "positions are compared whatever timeline they are on",
+           ("daemon/cluster.c",
+            "        enum node_verdict v;\n",
+            "        enum node_verdict v;\n"
+            "        if (n->facts.in_recovery && c->timeline)\n"
+            "                n->facts.timeline = n->facts.last_timeline = c->timeline;\n")),
+    mutant("no-floor", "a daemon that was away raises no floor",
+           ("daemon/cluster.c",
+            "        cluster_raise_floor(c, now, owed_ms > most_ms ? owed_ms : most_ms, why);\n",
+            "        (void)owed_ms, (void)most_ms, (void)why;\n")),
+    mutant("stamp-unchecked", "a caught-up generation is trusted however old it is",
+           ("client/choose.c",
+            "bool fresh = stamp_ms > now.ms - trust_ms && stamp_ms <= now.ms + STAMP_AHEAD_MAX_MS;",
+            "bool fresh = true;")),
+    mutant("stale-trusted", "keyed reads go on without a heartbeat",
+           ("client/choose.c", "if (f->keyed && choose_is_stale(f))", "if (false)")),
+    mutant("debts-forgotten", "a record that failed is not kept by its own process",
+           ("client/handle.c", "                owe(pr, cluster, key, op, ms);\n", "                (void)owe;\n")),
+    mutant("holds-ignored", "a replica that has caught up serves a held key",
+           ("client/choose.c", "f->now.ms < need.hold_ms || need.generation", "need.generation")),
+    mutant("drain-ignored", "a drained node stays in the schedule",
+           ("daemon/cluster.h",
+            "n->state == NODE_UP && n->admin == NODE_READY && n->conf.weight",
+            "n->state == NODE_UP && n->conf.weight")),
+    mutant("foreign-token", "any live pin of the key passes for the token's write",
+           ("daemon/core.c",
+            "pin.until_ms > now.ms && pnr_stamp_covers(pin.stamp, it->request.stamp);", "pin.until_ms > now.ms;")),
+]
+
+
+def text_of(path):
+    with open(os.path.join(harness.SOURCE, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def changed(changes, read=text_of):
+    """{path: its text with the changes}; ValueError when a text to be changed is not there once."""
+    texts = {}
+    for path, old, new in changes:
+        text = texts.get(path) or read(path)
+        if text.count(old) != 1:
+            raise ValueError(f"{path} has {text.count(old)} times, not once: {old!r}")
+        texts[path] = text.replace(old, new)
+    return texts
+
+
+def sources():
+    """Paths of all that is compiled, and of what says how."""
+    for top in COPIED:
+        path = os.path.join(harness.SOURCE, top)
+        if os.path.isfile(path):
+            yield top
+        for directory, _, names in os.walk(path):
+            for name in names:
+                if re.search(r"\.(c|h|in|map|txt)$", name):
+                    yield os.path.relpath(os.path.join(directory, name), harness.SOURCE)
+
+
+class Workshop:
+    """A copy of the sources and its build tree: each mutant compiles no more than what is changed in it."""
+
+    def __init__(self, directory=None):
+        self.dir = directory or os.path.join(harness.BUILD, "mutants")
+        self.copy = os.path.join(self.dir, "source")
+        self.build_dir = os.path.join(self.dir, "build")
+
+    def _bring(self, texts):
+        """Writes what differs only, so that ninja sees what has changed since the mutant before."""
+        wanted = set()
+        for path in sources():
+            wanted.add(path)
+            place = os.path.join(self.copy, path)
+            text = texts.get(path) or text_of(path)
+            if os.path.exists(place):
+                with open(place, encoding="utf-8") as f:
+                    if f.read() == text:
+                        continue
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(place, "w", encoding="utf-8") as f:
+                f.write(text)
+        for directory, _, names in os.walk(self.copy):
+            for name in names:
+                if os.path.relpath(os.path.join(directory, name), self.copy) not in wanted:
+                    os.unlink(os.path.join(directory, name))
+
+    def _run(self, *command):
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-4000:]}")
+
+    def build(self, name, changes):
+        """The directory with the binaries of that mutant, which stand by themselves."""
+        self._bring(changed(changes))
+        if not os.path.exists(os.path.join(self.build_dir, "build.ninja")):
+            self._run("cmake", "-S", self.copy, "-B", self.build_dir, "-G", "Ninja",
+                      "-DCMAKE_BUILD_TYPE=RelWithDebInfo")
+        targets = [os.path.basename(path) for path in BINARIES]
+        self._run("cmake", "--build", self.build_dir, "-j", "2", "--target", *targets)
+        place = os.path.join(self.dir, name)
+        shutil.rmtree(place, ignore_errors=True)
+        for path in BINARIES:
+            os.makedirs(os.path.dirname(os.path.join(place, path)), exist_ok=True)
+            shutil.copy(os.path.join(self.build_dir, path), os.path.join(place, path))
+        return place
+
+
+class Caught(NamedTuple):
+    seconds: float
+    said: str
+
+    def first(self):
+        return next((line for line in self.said.splitlines() if line.startswith("violation")), self.said[-200:])
+
+
+def hunt(place, seconds, seed):
+    """Sets the hunter on the mutant in that directory: what it found, None when it found nothing in that time."""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-B", os.path.join(harness.SOURCE, "tests/scenario/hunter.py"), str(seconds),
+                           "--seed", str(seed), "--until-found"], env={**os.environ, "PINROUTE_BUILD": place},
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds + 240)
+    said = done.stdout
+    if done.returncode not in (0, 1) or "Traceback" in said:
+        raise RuntimeError(f"the hunter failed, exit {done.returncode}:\n{said[-4000:]}")
+    if done.returncode == 0:
+        return None
+    return Caught(time.monotonic() - began, said)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Breaks the product, rule by rule, and sets the hunter on it.")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    workshop, missed = Workshop(), []
+    for m in MUTANTS:
+        if args.names and m.name not in args.names:
+            continue
+        caught = hunt(workshop.build(m.name, m.changes), args.seconds, args.seed)
+        verdict = f"caught after {caught.seconds:.0f} s: {caught.first()}" if caught else "NOT CAUGHT"
+        print(f"{m.name}: {verdict}", flush=True)
+        if not caught:
+            missed.append(m.name)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
