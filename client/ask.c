@@ -20,6 +20,7 @@
 #define SLOW_TRIP_MS    50      /* but so much may pass where it could be ours, and nothing is known */
 #define SAME_CLOCK_MS   2 /* both clocks are cut to milliseconds, and the daemon reads its own once a turn */
 #define CLOCK_MAX_MS    (1ll << 50) /* no clock says that: garbage */
+#define GLANCE_NS       5000000     /* is what it waits for still ours? */
 
 enum outcome { DONE, BROKEN, LATE };
 
@@ -63,14 +64,15 @@ static void drop_inherited(struct ask *a)
                 drop(&a->inherited);
 }
 
-/* false: the deadline is over. */
+/* Returns early at times, for a number may have become something that is never ready.  false: the deadline is
+ * over. */
 static bool wait_for(int fd, short events, int64_t deadline_ns)
 {
         int64_t left_ns = deadline_ns - clock_ns();
         if (left_ns <= 0)
                 return false;
         struct pollfd p = {.fd = fd, .events = events};
-        struct timespec left = clock_span(left_ns);
+        struct timespec left = clock_span(left_ns < GLANCE_NS ? left_ns : GLANCE_NS);
         ppoll(&p, 1, &left, NULL);
         return true;
 }
