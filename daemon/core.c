@@ -3,9 +3,9 @@
 #include "daemon/core.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "client/pinroute.h"
 #include "daemon/clock.h"
@@ -21,7 +21,7 @@ static uint64_t random_epoch(void)
 {
         uint64_t epoch = 0;
         while (!epoch)
-                MUST(getrandom(&epoch, sizeof epoch, 0) == (ssize_t)sizeof epoch);
+                randombytes_buf(&epoch, sizeof epoch);
         return epoch;
 }
 

@@ -2,8 +2,8 @@
  * Draws random numbers; knows neither store nor file.  Says how many keys there are, never which. */
 #include "daemon/issuer.h"
 
+#include <sodium.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "daemon/log.h"
 #include "proto/token.h"
@@ -12,7 +12,7 @@ static uint32_t random_issuer(void)
 {
         uint32_t issuer;
         do {
-                MUST(getrandom(&issuer, sizeof issuer, 0) == (ssize_t)sizeof issuer);
+                randombytes_buf(&issuer, sizeof issuer);
                 issuer >>= 32 - PNR_ISSUER_BITS;
         } while (!issuer);
         return issuer;
@@ -21,7 +21,7 @@ static uint32_t random_issuer(void)
 static void make_key(struct pnr_token_keys *ret)
 {
         memset(ret, 0, sizeof *ret);
-        MUST(getrandom(ret->key[0], sizeof ret->key[0], 0) == (ssize_t)sizeof ret->key[0]);
+        randombytes_buf(ret->key[0], sizeof ret->key[0]);
         ret->n = 1;
 }
 
