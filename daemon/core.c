@@ -414,11 +414,13 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
         return true;
 }
 
-/* The batch as pins; where the table takes no more, as a floor; where the store fails, as a floor in a new
- * one. */
+/* The batch as pins, again where one call or allocation failed; where the table takes no more, as a floor; where the
+ * store fails, as a floor in a new one. */
 static int commit_somehow(struct core *core, struct core_item *items, unsigned n, bool sweep, struct mono now)
 {
         int rc = commit(core, items, n, false, sweep, now);
+        if (rc == STORE_SYSTEM)
+                rc = commit(core, items, n, false, sweep, now);
         if (rc == STORE_FULL) {
                 core->table_full = true;
                 rc = commit(core, items, n, true, false, now);
