@@ -51,7 +51,7 @@ class Place:
 
 
 class Lagging(contract.Faults):
-    """One daemon for all; `writer` and `other` are processes that were there before the fault.  Write 0 is everywhere."""
+    """One daemon; `writer` and `other` are processes that were there before the fault.  Write 0 is everywhere."""
 
     OPTIONS = {"stale_after": "300ms", "stale_limit": "60s", "max_pins": 1000}
 
@@ -90,7 +90,8 @@ class Lagging(contract.Faults):
         for name in REPLICAS:
             self.node[name].run("select pg_wal_replay_pause()")
         for name in REPLICAS:
-            eventually(lambda n=name: self.node[n].value("select pg_get_wal_replay_pause_state()") == "paused", within=20)
+            state = "select pg_get_wal_replay_pause_state()"
+            eventually(lambda n=name, s=state: self.node[n].value(s) == "paused", within=20)
 
     def let_go(self):
         for name in REPLICAS:

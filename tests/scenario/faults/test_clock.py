@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""test_clock.py -- the failure contract: the wall clock is stepped, the machine suspended, or all of it stopped and continued.
-Steps are seen by the daemon and the workers alone, through clock_preload.c; a pause is SIGSTOP to every process of the play."""
+"""test_clock.py -- the failure contract: the wall clock is stepped, the machine suspended, or all of it stopped.
+Steps are seen by daemon and workers alone, through clock_preload.c; a pause is SIGSTOP to every process of the play."""
 # ctest: parallel long
 import itertools
 import os
@@ -79,7 +79,8 @@ class Stepped(lagging.Lagging):
             later = self.wrote(self.writer, "later")
         with self.cell("clock", KEYED, "wall clock stepped"):
             for key, write in (("acked", acked), ("later", later)):
-                self.assertLessEqual(self.sees_until(self.other, key, write, "PINNED").left, lagging.PINNED_FOR * 1000 + TICK_MS)
+                said = self.sees_until(self.other, key, write, "PINNED")
+                self.assertLessEqual(said.left, lagging.PINNED_FOR * 1000 + TICK_MS)
             self.was_on_the_primary(keyed)
             last = self.left()
             self.assertLessEqual(first[2] - last[2], last[1] - first[0] + TICK_MS, "the pin has become shorter")
@@ -99,7 +100,8 @@ class Stepped(lagging.Lagging):
     def test_a_token_outlives_a_step_of_less_than_a_minute_and_says_when_it_does_not(self):
         self.serve()
         self.hold_back()
-        for step, status in ((50, "OK"), (-50, "OK"), (-3600, "OK"), (3600, "E_TOKEN_EXPIRED"), (-3 * 86400, "E_TOKEN_FORGED")):
+        steps = {50: "OK", -50: "OK", -3600: "OK", 3600: "E_TOKEN_EXPIRED", -3 * 86400: "E_TOKEN_FORGED"}
+        for step, status in steps.items():
             with self.subTest(step=step):
                 write = self.wrote(self.writer, "mine")
                 token = self.writer.issue("main", "mine").token
@@ -174,7 +176,7 @@ class Paused(lagging.Lagging):
             os.kill(pid, signal.SIGCONT)
 
     def one_way(self, order, pause, stale):
-        """All of it stands still for so long, then goes on in that order.  stale: why keyed reads go to the primary then."""
+        """All of it stands still, then goes on in that order.  stale: why keyed reads go to the primary until then."""
         self.spinning = []
         released = self.wrote(self.writer, "released")
         self.sees_until(self.other, "released", released, "CAUGHT_UP")

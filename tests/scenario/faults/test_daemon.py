@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""test_daemon.py -- the failure contract: the daemon is killed or stopped, for a moment or for long, restarted, upgraded,
-or its store is replaced.  No read lacks a write that was recorded; a write that could not be recorded is not forgotten."""
+"""test_daemon.py -- the failure contract: the daemon is killed or stopped, for a moment or for long, restarted,
+upgraded, or its store is replaced.  No read lacks a write that was recorded; one that nobody took is not forgotten."""
 # ctest: asan parallel long
 import os
 import shutil
@@ -62,7 +62,7 @@ class Away(lagging.Lagging):
             self.was_balanced(unkeyed)
         with self.cell(row, RECORD, fault):
             self.floored(why)
-            self.sees_until(self.other, "lost", lost, "FLOOR", "PINNED")  # PINNED: a stopped daemon finds the frame later
+            self.sees_until(self.other, "lost", lost, "FLOOR", "PINNED")  # PINNED: a stopped daemon finds its frame
             self.sees_until(self.other, "held", held, "PINNED")
             self.is_sent_again(self.writer, "owed", owed)
             self.bring(token, owed)  # only now: it would have told the daemon, too
@@ -194,7 +194,8 @@ class New(lagging.Lagging):
             said = reader.answer()
             test.assertEqual(said.status, "OK")
             test.assertGreater(said.by_reason()["BALANCED"], 0, "the last schedule, as long as there is no other")
-            test.assertLessEqual(set(said.counts), {("default", "NO_REPLICA"), *((n, "BALANCED") for n in lagging.REPLICAS)})
+            read = {("default", "NO_REPLICA"), *((name, "BALANCED") for name in lagging.REPLICAS)}
+            test.assertLessEqual(set(said.counts), read)
 
         self.replaced("store deleted", end, self.system.start, "daemon started with an empty store", unkeyed, 800)
 

@@ -75,14 +75,14 @@ class NoStore(lagging.Lagging):
         return owed
 
     def goes_on(self, owing):
-        """The daemon is back: all find it by themselves, and what they owe is recorded.  owing: [(fault, worker, write)]"""
+        """The daemon is back: all find it, and what they owe is recorded.  owing: [(fault, worker, write)]"""
         for fault, worker, write in owing:
             with self.cell("no store", RECORD, fault):
                 self.is_sent_again(worker, f"owed, {fault}", write)
         for fault, worker, write in owing:
             with self.cell("no store", KEYED, fault):
                 self.sees_until(worker, "acked", self.acked, "FLOOR", "PINNED")
-                self.assertEqual(self.found(worker.scope("read"), self.acked).role, "PRIMARY", "the scope with the token")
+                self.assertEqual(self.found(worker.scope("read"), self.acked).role, "PRIMARY", "the token's scope")
         self.lack(self.acked)
         self.catches_up(self.other, ("acked", self.acked), *((f"owed, {fault}", write) for fault, _, write in owing))
 
