@@ -45,7 +45,7 @@ sql() { # N DATABASE SQL...: each SQL is a transaction of its own
 
 port() { cat "$dir/n$1.port"; }
 pid() { head -n 1 "$dir/n$1/postmaster.pid" 2>/dev/null; }
-alive() { [ -n "${1:-}" ] && grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null; } # no zombie
+alive() { [ -n "${1:-}" ] && grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2>/dev/null; } # no zombie
 nodes() { seq 0 "$(cat "$dir/nrep")"; }
 
 # The processes that a server has forked, from /proc: a bare system has no pgrep.
@@ -62,8 +62,16 @@ wait_for() {
 }
 gone() { ! alive "$1"; }
 
+# Has whoever adopts orphans buried node N's last server?  A zombie would keep the next one from starting.
+buried() {
+        local p
+        p=$(head -n 1 "$dir/.s.PGSQL.$(port "$1").lock" 2>/dev/null) || return 0
+        [ -z "$p" ] || [ ! -e "/proc/$p" ] || alive "$p"
+}
+
 launch() { # N: on its remembered port; what pg_ctl says of a stale postmaster.pid is no news
         local said status=0 # through a file: a server would keep the end of a pipe open, and its reader waiting
+        wait_for 30 buried "$1" || true
         said=$(mktemp)
         as_server pg_ctl -D "$dir/n$1" -o "-p $(port "$1")" -l "$dir/n$1.log" -w -t 60 -s start 2>"$said" || status=$?
         grep -v 'another server might be running' "$said" >&2 || true
@@ -171,6 +179,7 @@ power_off() { # a stale postmaster.pid stays behind; the next start copes with i
         # shellcheck disable=SC2086
         kill -KILL $all 2>/dev/null || true
         for p in $all; do wait_for 10 gone "$p" || fail "process $p of node $1 does not die"; done
+        ipcrm -m "$(sed -n '7s/.* //p' "$dir/n$1/postmaster.pid")" 2>/dev/null || true # nobody else would
 }
 
 demote() {
