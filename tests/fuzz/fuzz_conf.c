@@ -106,6 +106,8 @@ static void complain(void *arg, const char *message)
                 unsigned long line = strtoul(at + 1, &end, 10);
                 MUST_BE(line >= 1 && line <= lines_of(of_keys ? h->keys : h->conf));
                 at = end;
+        } else {
+                MUST_BE(of_keys || strstr(at, "names no cluster")); /* else there is a line to be named */
         }
         MUST_BE(at[0] == ':' && at[1] == ' ' && at[2]);
         for (; *at; at++)
