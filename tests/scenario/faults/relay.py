@@ -4,7 +4,7 @@ Prints its port, then obeys stdin, a word a line, and says `done`:
     pass     forwards, to connections that come from now on
     refuse   all connections are closed, and so is the port
     mute     connections stay, new ones are taken, and nobody is answered
-    drop     the same, but the kernel drops all that comes before TCP sees it: no answer, no refusal, no acknowledgement;
+    drop     the same, but the kernel drops all that comes before TCP sees it: no refusal, no acknowledgement;
              where that is not permitted, what would connect: the queue of those is full
 
     relay = Relay(where); ... f"host=127.0.0.1 port={relay.port} ..."; relay.do("drop")
