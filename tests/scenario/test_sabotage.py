@@ -447,5 +447,15 @@ class Starting(Story):
         self.say("start without a store")
 
 
+class Stub(Story):
+    def test_every_system_call_and_allocation_of_the_stub_may_fail(self):
+        control = self._ends(Control())
+        program = control.command(os.path.join(BUILD, "tests", "sabotaged_stub"), self.daemon.dir, who="sabotaged_stub")
+        done = subprocess.run(program, text=True, capture_output=True, timeout=300, check=False)
+        print("sabotage: stub:", done.stdout.replace("\n", ", "))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertTrue(self.may_read_replica(), "what lacked its pin would have been read from there")
+
+
 if __name__ == "__main__":
     unittest.main()
