@@ -2,6 +2,7 @@
 """test_clock.py -- the failure contract: the wall clock is stepped, the machine suspended, or all of it stopped.
 Steps are seen by daemon and workers alone, through clock_preload.c; a pause is SIGSTOP to every process of the play."""
 # ctest: parallel long
+import contextlib
 import itertools
 import os
 import signal
@@ -136,48 +137,43 @@ class Stepped(lagging.Lagging):
             self.catches_up(self.other, ("acked", acked), ("later", later))
 
 
-def children_of(pid):
-    """From /proc: the prober, for one."""
+def children_of(parents):
+    """From /proc: the prober, and what a server has forked."""
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as f:
-                if int(f.read().rpartition(")")[2].split()[1]) == pid:
-                    found.append(int(name))
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as f:
+            if int(f.read().rpartition(")")[2].split()[1]) in parents:
+                found.append(int(name))
     return found
 
 
 class Paused(lagging.Lagging):
     """Everything stands still, and what goes on first finds the others as they were."""
 
-    def processes(self, part):
-        if part == "daemon":
-            return [self.system.pid, *children_of(self.system.pid)]
-        return [worker.pid for worker in (self.writer, self.other, *self.spinning)]
+    @classmethod
+    def prepare(cls, system):
+        cls.servers = [cls.pg.pid(n) for n in range(3)]
 
     def stop(self, part):
-        if part == "servers":
-            for n in range(3):
-                self.pg.freeze(n)
-            return
-        for pid in self.processes(part):
-            os.kill(pid, signal.SIGSTOP)
-        for pid in self.processes(part):
-            eventually(lambda p=pid: harness.state_of(p) == "T", what="stopped")
+        """Parents first: what is stopped forks no more."""
+        workers = [worker.pid for worker in (self.writer, self.other, *self.spinning)]
+        parents = {"daemon": [self.system.pid], "servers": self.servers, "workers": workers}[part]
+        self.stopped[part] = []
+        for find in (lambda: parents, lambda: children_of(parents)):
+            for pid in find():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    self.stopped[part].append(pid)
+            eventually(lambda: all(harness.state_of(pid) in ("T", "Z", None) for pid in self.stopped[part]), what="stopped")
 
     def go_on(self, part):
-        if part == "servers":
-            for n in range(3):
-                self.pg.thaw(n)
-            return
-        for pid in self.processes(part):
-            os.kill(pid, signal.SIGCONT)
+        for pid in self.stopped.pop(part, ()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def one_way(self, order, pause, stale):
         """All of it stands still, then goes on in that order.  stale: why keyed reads go to the primary until then."""
-        self.spinning = []
+        self.spinning, self.stopped = [], {}
         released = self.wrote(self.writer, "released")
         self.sees_until(self.other, "released", released, "CAUGHT_UP")
         self.hold_back()
