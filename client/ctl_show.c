@@ -226,6 +226,9 @@ void ctl_show_config(const json_t *doc, FILE *to)
                 ctl_table_put(&t, "%s", json_is_true(json_object_get(row, "restart")) ? "restart" : "reload");
         }
         ctl_table_print(&t, to, 0);
+        json_array_foreach(json_object_get(doc, "token_keys"), i, row)
+            ctl_text_line(to, "token key %s%s", json_is_string(row) ? json_string_value(row) : "-",
+                          i ? "" : ", which signs");
 }
 
 void ctl_show_stats(const json_t *doc, FILE *to)

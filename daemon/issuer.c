@@ -51,6 +51,14 @@ void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured
         explicit_bzero(&keys, sizeof keys);
 }
 
+void issuer_fingerprint(const struct issuer *is, unsigned key, char ret[ISSUER_FINGERPRINT_SIZE])
+{
+        uint8_t hash[crypto_generichash_BYTES_MIN];
+        MUST(key < is->keys.n);
+        crypto_generichash(hash, sizeof hash, is->keys.key[key], PNR_TOKEN_KEY_SIZE, NULL, 0);
+        sodium_bin2hex(ret, ISSUER_FINGERPRINT_SIZE, hash, (ISSUER_FINGERPRINT_SIZE - 1) / 2);
+}
+
 uint64_t issuer_next(struct issuer *is)
 {
         if (++is->count >> PNR_STAMP_COUNT_BITS) { /* begun again, it would be covered by its own past */

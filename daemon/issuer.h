@@ -8,6 +8,8 @@
 
 #include "proto/store.h"
 
+#define ISSUER_FINGERPRINT_SIZE 9
+
 struct issuer {
         uint64_t count;
         struct pnr_token_keys keys; /* keys.issuer is never 0: that is the stubs' own */
@@ -19,6 +21,9 @@ void issuer_init(struct issuer *is, const struct pnr_token_keys *found);
 
 /* configured: those of key_file; without any (n is 0) the keys stay as they are, or a random one is made. */
 void issuer_configure(struct issuer *is, const struct pnr_token_keys *configured);
+
+/* Eight digits that tell one key in force from another, and nothing else of it: for hosts to be compared. */
+void issuer_fingerprint(const struct issuer *is, unsigned key, char ret[ISSUER_FINGERPRINT_SIZE]);
 
 /* The stamp of the writes that the next commit acknowledges; that has to publish the keys if they are dirty.
  */

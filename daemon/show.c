@@ -279,6 +279,13 @@ void show_config(const struct core *core, struct json *j)
         json_open(j, "options", '[');
         conf_show(core->conf, config_row, j);
         json_close(j, ']');
+        json_open(j, "token_keys", '['); /* the first signs */
+        for (unsigned i = 0; i < core->issuer.keys.n; i++) {
+                char fingerprint[ISSUER_FINGERPRINT_SIZE];
+                issuer_fingerprint(&core->issuer, i, fingerprint);
+                json_text(j, NULL, fingerprint);
+        }
+        json_close(j, ']');
 }
 
 void show_stats(const struct core *core, struct json *j)

@@ -181,6 +181,11 @@ class Connection:
         self.question()
         self.flood(NOTIFY)
 
+    def notice_flood(self):
+        self.login()
+        self.question()
+        self.flood(NOTICE)
+
     def notify_idle(self):
         self.login()
         self.question()

@@ -68,6 +68,8 @@ CONFIG_TEXT = """\
 SECTION       KEY          VALUE          GIVEN    CHANGES AT
 pinrouted     dir          /run/pinroute  default  restart
 cluster main  pin_seconds  20             file     reload
+token key 0badcafe, which signs
+token key 1337beef
 """
 STATS_TEXT = """\
 NAME     VALUE
@@ -288,7 +290,8 @@ class Ctl(unittest.TestCase):
             "show clients": {"ok": True, "clients": [{"pid": 4712, "uid": 33, "since_ms": 61000, "last_ms": 250, "requests": 977}]},
             "show config": {"ok": True, "options": [
                 {"section": "pinrouted", "key": "dir", "value": "/run/pinroute", "default": True, "restart": True},
-                {"section": "cluster main", "key": "pin_seconds", "value": "20", "default": False, "restart": False}]},
+                {"section": "cluster main", "key": "pin_seconds", "value": "20", "default": False, "restart": False}],
+                "token_keys": ["0badcafe", "1337beef"]},
             "show stats": {"ok": True, "stats": {"records": 7, "rate": 0.5}},
         })
         for what, text in [("nodes", NODES_TEXT), ("pins", PINS_TEXT), ("clients", CLIENTS_TEXT), ("config", CONFIG_TEXT),

@@ -356,7 +356,7 @@ class OnPostgres(Story):
                 "rows": f"more than one row|{flooded}", "two_rows": "more than one row", "no_row": "no row",
                 "big_row": f"{flooded}|number of columns|memory", "notify": "nobody asked for",
                 "notify_flood": f"nobody asked for|{flooded}",
-                "notify_idle": "", "notice_login": flooded, "parameters": flooded,
+                "notify_idle": "", "notice_login": flooded, "notice_flood": flooded, "parameters": flooded,
                 "big_error": ".", "big_error_later": f"{flooded}|.", "columns": "number of columns",
                 "fewer_columns": "number of columns", "bad_lsn": "our question: WAL position",
                 "lie": "our question: pg_is_in_recovery", "zero_byte": "zero byte", "garbage": ".",

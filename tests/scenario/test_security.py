@@ -355,6 +355,7 @@ class Secrets(Story):
             done = daemon.ctl("reload", check=False)
             self.assertEqual(done.returncode, 1)
             said += [done.stdout, done.stderr]
+        self.assertEqual(len(set(daemon.ask("show", "config")["token_keys"])), 2, "each has a fingerprint")
         with open(os.path.join(daemon.dir, "keys"), "a", encoding="ascii") as f:
             f.write(daemon.keys[0] + "\n" + daemon.keys[1][:-1] + "x\n")
         said += [daemon.ctl("reload", check=False).stdout]

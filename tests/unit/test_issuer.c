@@ -105,3 +105,19 @@ Test(issuer, keys_are_published_at_first_and_when_they_change)
         issuer_configure(&is, &configured);
         cr_expect(is.dirty && is.keys.n == 1, "a key that was dropped is accepted no longer");
 }
+
+Test(issuer, a_fingerprint_is_the_key_s_and_shows_nothing_of_it)
+{
+        struct issuer a, b;
+        struct pnr_token_keys keys = keys_of(0xab);
+        char first[ISSUER_FINGERPRINT_SIZE], second[ISSUER_FINGERPRINT_SIZE],
+            elsewhere[ISSUER_FINGERPRINT_SIZE];
+        issuer_init(&a, &keys);
+        issuer_init(&b, &keys);
+        issuer_fingerprint(&a, 0, first);
+        issuer_fingerprint(&a, 1, second);
+        issuer_fingerprint(&b, 0, elsewhere);
+        cr_expect_str_eq(first, elsewhere);
+        cr_expect_str_neq(first, second);
+        cr_expect(strlen(first) == 8 && !strstr(first, "abab"), "%s", first);
+}

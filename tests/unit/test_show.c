@@ -204,6 +204,10 @@ Test(show, config_and_counters_come_from_their_tables)
                "\"restart\":true}");
         expect("{\"section\":\"cluster "
                "main\",\"key\":\"pin_seconds\",\"value\":\"15\",\"default\":true,\"restart\":false}");
+        char fingerprint[ISSUER_FINGERPRINT_SIZE], listed[64];
+        issuer_fingerprint(&core.issuer, 0, fingerprint);
+        snprintf(listed, sizeof listed, "\"token_keys\":[\"%s\"]", fingerprint);
+        expect(listed);
         core.stats.holds = 4242;
         begin();
         show_stats(&core, &j);
