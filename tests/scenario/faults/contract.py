@@ -73,17 +73,18 @@ class Faults(harness.Scenario):
 
     @contextlib.contextmanager
     def cell(self, row, column, fault):
-        """What is asserted inside is what the table promises there."""
+        """What is asserted inside is what the table promises there.  Said on a line of its own: the name of the test,
+        or a dot, is still waiting for the end of its own."""
         assert column in COLUMNS and fault in ROWS[row][1], (row, column, fault)
         verdict = "broken"
         try:
             yield
             verdict = "holds"
         finally:
-            print(f"cell: {row} / {column} / {fault}: {verdict}", flush=True)
+            print(f"\ncell: {row} / {column} / {fault}: {verdict}", flush=True)
 
     def skip_cells(self, row, fault, why):
         """This machine cannot make the fault: said in every column, and no failure."""
         for column in COLUMNS:
-            print(f"cell: {row} / {column} / {fault}: skipped ({why})", flush=True)
+            print(f"\ncell: {row} / {column} / {fault}: skipped ({why})", flush=True)
         self.skipTest(why)
