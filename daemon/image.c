@@ -70,6 +70,12 @@ static bool wrong(struct image *image, const char *format, ...)
         return false;
 }
 
+static bool no_memory(struct image *image)
+{
+        image->unread = true;
+        return wrong(image, "out of memory");
+}
+
 static bool read_page(struct image *image, uint64_t number, struct page *ret)
 {
         ssize_t n = pread(image->fd, ret, sizeof *ret, (off_t)(number * PNR_PAGE_SIZE));
@@ -199,7 +205,7 @@ static bool visit_big(struct walk *w, uint64_t key, const struct node *node)
                         return false;
         uint8_t *run = malloc(n * PNR_PAGE_SIZE); /* NOLINT(*UnixAPI): n is 1 at least */
         if (!run)
-                return wrong(w->image, "out of memory");
+                return no_memory(w->image);
         struct page *page = (struct page *)run;
         bool ok = true;
         for (uint64_t i = 0; ok && i < n; i++)
@@ -291,7 +297,7 @@ bool image_walk(struct image *image, image_visit *visit, void *arg)
         struct walk w = {.image = image, .visit = visit, .arg = arg};
         w.seen = calloc(1, image->last_page / 8 + 1);
         if (!w.seen)
-                return wrong(image, "out of memory");
+                return no_memory(image);
         bool ok = visit_tree(&w, &image->main);
         w.of_free = true;
         ok = ok && visit_tree(&w, &image->free);

@@ -562,8 +562,9 @@ int store_retire(struct store *s)
 bool store_is_linked(const struct store *s)
 {
         struct stat st;
-        return !fstatat(s->dir_fd, PLACE_DATA, &st, AT_SYMLINK_NOFOLLOW) && st.st_dev == s->dev &&
-               st.st_ino == s->ino;
+        if (fstatat(s->dir_fd, PLACE_DATA, &st, AT_SYMLINK_NOFOLLOW))
+                return errno == EIO || errno == EINTR || errno == ENOMEM; /* the next heartbeat asks again */
+        return st.st_dev == s->dev && st.st_ino == s->ino;
 }
 
 const uint8_t *store_seed(const struct store *s) { return s->seed; }
