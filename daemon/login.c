@@ -93,11 +93,14 @@ static const char *withheld(const PGconn *conn, const PQconninfoOption *conninfo
 PostgresPollingStatusType login_poll(PGconn *conn, const PQconninfoOption *conninfo, bool may_say_password,
                                      const char **wrong)
 {
-        gate_close(withheld(conn, conninfo, may_say_password));
+        const char *password = withheld(conn, conninfo, may_say_password);
+        bool held = password && password[0];
+
+        gate_close(password);
         PostgresPollingStatusType next = PQconnectPoll(conn);
         if (gate_open())
                 *wrong = "the server asks for the password in clear text: not sent, see cleartext_password";
-        else if (PQstatus(conn) == CONNECTION_AWAITING_RESPONSE && !gate_is_there(PQsslInUse(conn)))
+        else if (held && PQstatus(conn) == CONNECTION_AWAITING_RESPONSE && !gate_is_there(PQsslInUse(conn)))
                 *wrong = "this libpq cannot be kept from sending a password in clear text";
         return next;
 }
