@@ -16,9 +16,9 @@
 #include "client/owed.h"
 #include "client/view.h"
 
-#define TRIES          8    /* snapshots, before the answer is "primary" */
-#define LOOK_EVERY_MS  1000 /* for a new store */
-#define LOOK_MS        20   /* and may take, where it must ask the daemon for its clock */
+#define TRIES          8        /* snapshots, before the answer is "primary" */
+#define LOOK_EVERY_MS  1000     /* for a new store */
+#define LOOK_NS        20000000 /* and may take, where it must ask the daemon for its clock */
 #define TIMEOUT_MS     50
 #define TIMEOUT_MAX_MS 60000
 #define STALE_AFTER_MS 1000 /* until a store has said otherwise */
@@ -93,10 +93,8 @@ bool handle_is_fresh(const struct pinroute *pr, struct mono then)
 static bool look_for_clock(struct pinroute *pr, int64_t deadline_ns)
 {
         struct pnr_reply r;
-        if (ask_knows_clock(&pr->ask))
-                return false;
-        ask_hello(&pr->ask, deadline_ns, &r);
-        return ask_knows_clock(&pr->ask);
+        return !ask_knows_clock(&pr->ask) && clock_ns() < deadline_ns &&
+               ask_hello(&pr->ask, deadline_ns, &r) == PINROUTE_OK && ask_knows_clock(&pr->ask);
 }
 
 /* Looks for another store than `old`, and for the daemon's clock where it is unknown, at most once a second,
@@ -190,13 +188,15 @@ static void set_if_changed(atomic_uint *at, unsigned to)
                 atomic_store_explicit(at, to, memory_order_relaxed);
 }
 
+static int64_t look_until(const struct visit *v) { return clock_ns() + (v->hurried ? 0 : LOOK_NS); }
+
 int handle_visit(struct visit *v, int (*use)(struct visit *v))
 {
         struct pinroute *pr = v->pr;
         for (int tries = 0; tries < TRIES; tries++) {
                 v->view = atomic_load_explicit(&pr->view, memory_order_acquire);
                 if (!v->view) {
-                        if (!look(pr, NULL, false, clock_ns() + LOOK_MS * CLOCK_NS_PER_MS))
+                        if (!look(pr, NULL, false, look_until(v)))
                                 break;
                         continue;
                 }
@@ -215,8 +215,7 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
                 if (st == VIEW_AGAIN || !view_holds(v->view, &v->at))
                         continue;
                 bool usable = st != VIEW_UNUSABLE;
-                if ((!usable || choose_is_stale(&v->facts)) &&
-                    look(pr, v->view, usable, clock_ns() + LOOK_MS * CLOCK_NS_PER_MS))
+                if ((!usable || choose_is_stale(&v->facts)) && look(pr, v->view, usable, look_until(v)))
                         continue;
                 if (!usable || (st == VIEW_NO_CLUSTER && choose_is_void(&v->facts)))
                         break; /* a store that is only just being made has no clusters yet */
@@ -280,7 +279,7 @@ static int use_pin_ms(struct visit *v)
 static void owe(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms)
 {
         uint32_t limits[2];
-        struct visit v = {.pr = pr, .cluster = cluster, .ret = limits};
+        struct visit v = {.pr = pr, .cluster = cluster, .hurried = true, .ret = limits};
         if (handle_visit(&v, use_pin_ms) != PINROUTE_OK) {
                 limits[0] = PIN_MS;
                 limits[1] = UINT32_MAX;

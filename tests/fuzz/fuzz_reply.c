@@ -302,7 +302,7 @@ static void on_write(uint8_t key, bool hold, uint64_t length)
         int status = hold ? pinroute_hold(app.pr, app.cluster, &key, 1, n)
                           : pinroute_record_write(app.pr, app.cluster, &key, 1, n);
         MUST_BE(errno == 77);
-        expect_quick(began_ms, app.timeout_ms + LOOK_MS);
+        expect_quick(began_ms, app.timeout_ms);
         if (was_paid(told))
                 memset(app.owed_ms, 0, sizeof app.owed_ms);
         switch (status) {

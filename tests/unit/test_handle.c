@@ -204,6 +204,20 @@ Test(handle, a_failed_record_pins_its_key_whatever_is_learned_of_the_daemons_clo
         cr_expect(d.pin_left_ms > 30000 && d.pin_left_ms <= 60100);
 }
 
+Test(handle, a_record_that_failed_has_no_time_left_to_ask_for_the_daemons_clock)
+{
+        fake.orders->kind = FAKE_NEVER;
+        pinroute_close(&pr);
+        cr_assert_eq(pinroute_open(&pr, live.dir), PINROUTE_OK);
+        cr_assert_eq(pinroute_cluster(pr, "main", &cluster), PINROUTE_OK);
+        poll(NULL, 0, 1050); /* a look for the clock is due */
+        live_beat(&live, 0);
+        unsigned before = fake.orders->connections;
+        cr_expect_eq(record("k", 0), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(fake.orders->connections, before + 1);
+        expect_read("k", PINROUTE_OK, PINROUTE_STORE_STALE);
+}
+
 Test(handle, writes_go_to_the_primary)
 {
         struct pinroute_decision d;
