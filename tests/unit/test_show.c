@@ -128,9 +128,11 @@ Test(show, a_node_that_answers_but_is_not_up_yet_tells_how_far_it_is, .init = co
 Test(show, a_cluster_without_a_primary_and_a_removed_one_can_be_shown)
 {
         core.cluster[0]->primary = PNR_NO_NODE;
+        core.cluster[0]->split_brain = true;
         cluster_remove(core.cluster[1]);
         status();
         expect("\"name\":\"main\",\"primary\":null");
+        expect("more than one node is out of recovery; the primary is unknown");
         cr_expect_null(strstr(said, "\"name\":\"other\""));
         nodes();
         begin();
@@ -209,10 +211,14 @@ Test(show, config_and_counters_come_from_their_tables)
         snprintf(listed, sizeof listed, "\"token_keys\":[\"%s\"]", fingerprint);
         expect(listed);
         core.stats.holds = 4242;
+        core.cluster[0]->split_brain = core.cluster[1]->split_brain = true;
+        core.cluster[0]->primary_changes = 40;
+        core.cluster[1]->primary_changes = 2;
         begin();
         show_stats(&core, &j);
         end();
         expect("\"holds\":4242");
+        expect("\"split_brains\":2,\"primary_changes\":42");
 #define EXPECT_NAMED(name, text) expect("\"" #name "\":");
         CORE_STATS(EXPECT_NAMED)
 }
