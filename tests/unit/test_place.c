@@ -60,6 +60,17 @@ Test(place, leftovers_are_cleared_but_nothing_that_is_a_stranger_s)
         cr_expect(place_clear_new(dir_fd) == -1 && errno == EEXIST);
 }
 
+Test(place, a_link_is_cleared_and_nothing_of_what_it_leads_to)
+{
+        cr_assert_eq(mkdirat(dir_fd, "elsewhere", 0700), 0);
+        close(make("elsewhere/" PLACE_DATA));
+        close(make("elsewhere/" PLACE_LOCK));
+        cr_assert_eq(symlinkat("elsewhere", dir_fd, "new"), 0);
+        cr_expect_eq(place_clear_new(dir_fd), 0);
+        cr_expect(S_ISDIR(stat_of("new").st_mode));
+        cr_expect(is_there("elsewhere/" PLACE_DATA) && is_there("elsewhere/" PLACE_LOCK));
+}
+
 Test(place, what_was_made_takes_the_place_of_what_is_there)
 {
         cr_assert_eq(place_clear_new(dir_fd), 0);
