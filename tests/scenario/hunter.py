@@ -141,14 +141,15 @@ def tell(hunt, took, seen, story):
 def run(seconds, seed, place, until_found=False, writers=3, readers=4):
     """Plays and judges: (exit status, figures); prints what there is to say."""
     print(f"hunt of {seconds} s, seed {seed}", flush=True)
-    began = time.monotonic()
     hunt = Hunt(seconds, seed, place, writers, readers)
+    began = time.monotonic()
     try:
         hunt.play(until_found)
+        took = time.monotonic() - began
     finally:
         hunt.close()
     story, seen = hunt.judge()
-    tell(hunt, time.monotonic() - began, seen, story)
+    tell(hunt, took, seen, story)
     return (1 if story or seen.violations else 0), seen
 
 

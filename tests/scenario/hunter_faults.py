@@ -412,6 +412,8 @@ class ServerFaults(Faults):
                 self.log.put("excluded", host.number, n, since_us, now_us(), why)
 
     def rebuild(self, *nodes):
+        if self.hunt.over.is_set():
+            return
         self.servers.pg.stop(nodes[0], "immediate")
         for n in nodes:
             self.servers.rebuild(n)

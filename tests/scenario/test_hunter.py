@@ -105,8 +105,9 @@ class Judge(unittest.TestCase):
         self.holds(wrote, lambda h: h.read(110, 4, key=8), lambda h: h.read(110, 4, BALANCED, host=1))
 
     def test_the_highest_of_all_recorded_versions_counts(self):
-        self.breaks("stale read: 6, not 7", lambda h: h.record(100, 7), lambda h: h.record(102, 5, pid=3),
-                    lambda h: h.read(110, 6))
+        for first, second in ((7, 5), (5, 7)):
+            self.breaks("stale read: 6, not 7", lambda h: h.record(100, first), lambda h: h.record(102, second, pid=3),
+                        lambda h: h.read(110, 6))
 
     def test_a_write_that_was_not_acknowledged_is_no_promise_to_others(self):
         self.holds(lambda h: h.record(100, 5, status=UNREACHABLE), lambda h: h.read(110, 4, BALANCED))
@@ -114,7 +115,7 @@ class Judge(unittest.TestCase):
     def test_a_pin_lasts_as_long_as_it_was_asked_for_and_no_longer(self):
         wrote = lambda h: h.record(100, 5, ms=3000)
         self.breaks("lost pin: BALANCED", wrote, lambda h: h.read(2800, reason=BALANCED))
-        self.holds(wrote, lambda h: h.read(3200, 4, BALANCED))
+        self.holds(wrote, lambda h: h.record(100, 5, ms=9000, key=8), lambda h: h.read(3200, 4, BALANCED))
 
     def test_a_later_shorter_pin_does_not_shorten_the_first(self):
         wrote = [lambda h: h.record(100, 5, ms=3000), lambda h: h.record(110, 5, ms=1000)]
@@ -177,6 +178,12 @@ class Judge(unittest.TestCase):
                   lambda h: h.read(120, 5, **scope)]
         self.breaks("stale read with token 3: 5, not 6", lambda h: h.record(100, 6, pid=3), *posted)
         self.holds(lambda h: h.record(108, 6, pid=3), *posted)
+
+    def test_a_token_stands_for_a_write_whose_record_failed(self):
+        scope = {"op": SCOPE, "host": 1, "pid": 4, "token": 3}
+        posted = [lambda h: h.record(101, 5, status=UNREACHABLE), lambda h: h.put(ISSUE, 105, value=5, ms=2900, token=3)]
+        self.breaks("stale read with token 3: 4, not 5", *posted, lambda h: h.read(120, 4, **scope))
+        self.holds(*posted, lambda h: h.read(120, 5, **scope))
 
     def test_an_excluded_node_is_not_named(self):
         drained = lambda h: h.fault("excluded", 0, 1, us(100), us(500), "drain")
