@@ -76,7 +76,7 @@ class Socket(Watched):
         self.held, self.written = (f"{self.id().rpartition('.')[2]}-{what}" for what in ("held", "written"))
         self.watchers(("main", None), ("main", self.held), ("main", self.written))
         eventually(lambda: self.schedule() == {"shadow-1"}, within=20)
-        self.assertEqual(self.scribe.hold("main", self.held, 100_000).status, "OK")
+        self.assertEqual(self.scribe.hold("main", self.held, 300_000).status, "OK")
         self.write(self.written)
         self.names("shadow-1", None)
         self.names("shadow-1", self.written)
@@ -129,7 +129,7 @@ class Socket(Watched):
                 vandal.close()
                 self.assertIsNone(vandal.failed)
             eventually(lambda: descriptors(self.system.pid) == opened, within=20, what="their connections are closed")
-            self.assertEqual(self.stats()["pins"], pins, "garbage pinned something")
+            self.assertLessEqual(self.stats()["pins"], pins, "garbage pinned something")
             closed = self.stats()["closed_garbage"] - self.before["closed_garbage"]
             sent = sum(vandal.sent for vandal in vandals)
             print(f"socket: {sent} frames of garbage, {closed} connections closed for it", flush=True)

@@ -80,7 +80,7 @@ class Worker(Watched):
         """Looks at those whom nothing befalls meanwhile, and at the daemon; then says that nothing did."""
         self.held, self.written = (f"{self.id().rpartition('.')[2]}-{what}" for what in ("held", "written"))
         self.watchers(("main", None), ("main", self.held), ("main", self.written))
-        self.assertEqual(self.scribe.hold("main", self.held, 100_000).status, "OK")
+        self.assertEqual(self.scribe.hold("main", self.held, 300_000).status, "OK")
         self.write(self.written)
         began = time.monotonic()
         self.names("shadow-1", self.written)

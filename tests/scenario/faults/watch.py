@@ -129,7 +129,7 @@ class Watched(contract.Faults):
     def write(self, key, *clusters):
         self.commit(key)
         for cluster in clusters or ("main",):
-            said = self.scribe.record(cluster, key, 100)
+            said = self.scribe.record(cluster, key, 300)
             self.assertEqual(said.status, "OK")
 
     def has(self, node, key):
