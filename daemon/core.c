@@ -13,6 +13,7 @@
 #include "proto/boot.h"
 #include "proto/token.h"
 
+#define COMPLAIN_MS 10000 /* between complaints that there is still no store */
 #define SWEEP_PAGES 64 /* per heartbeat: a table of 1,000,000 pins is gone through in about half a minute */
 
 /* ---- setting up ---- */
@@ -393,7 +394,9 @@ static int commit(struct core *core, struct core_item *items, unsigned n, bool a
 /* The store is lost or unusable: a new file, and a floor for every pin that was in the old one. */
 static bool replace_store(struct core *core, const char *why, struct mono now)
 {
-        log_error("store: %s: making a new one", why);
+        bool say = core->store || mono_reached(now, core->complain_due); /* not at each heartbeat */
+        if (say)
+                log_error("store: %s: making a new one", why);
         bool retired = core->store && store_retire(core->store) == STORE_OK;
         if (core->store && !retired && !store_is_linked(core->store))
                 be_silent(core); /* nobody can reach that file any more */
@@ -403,8 +406,11 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
         int rc = open_store(core, true, !retired, &found, now);
         free(found.cluster);
         if (rc != STORE_OK) {
-                log_error("no new store in %s: %s; trying again at the next heartbeat", core->conf->dir,
-                          store_error());
+                if (say) {
+                        log_error("no new store in %s: %s; trying again at each heartbeat", core->conf->dir,
+                                  store_error());
+                        core->complain_due = mono_plus(now, COMPLAIN_MS);
+                }
                 return false;
         }
         core->stats.stores_replaced++;

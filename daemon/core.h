@@ -57,7 +57,7 @@ struct core {
         uint64_t stamp; /* of the writes of this turn */
         uint8_t boot_id[16];
         gid_t group;
-        struct mono started, last_turn, heartbeat_due;
+        struct mono started, last_turn, heartbeat_due, complain_due;
         struct mono silent_until; /* an old store could not be retired: acknowledge nothing before this */
         int64_t suspended_ms;
         bool endpoints_dirty, admin_dirty;

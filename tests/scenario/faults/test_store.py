@@ -313,6 +313,8 @@ class NoRoom(lagging.Lagging):
             self.sees(self.writer, "owed", owed, "STORE_STALE", "PINNED")
             os.unlink(self.in_dir("filler"))
             self.is_sent_again(self.writer, "owed", owed)
+        complaints = sum("no new store" in line for line in self.system.log[seen:])
+        self.assertLess(complaints, 4, "one at each of many heartbeats")
         self.made_up_for("tmpfs full", ("owed", owed))
 
     def test_a_daemon_without_room_for_a_store_says_so_and_ends(self):
