@@ -81,11 +81,12 @@ class Run:
             return unit[1]
         if self.status != 0 or not re.search(r"^Done \d+ runs", self.text, re.M):
             return f"ended with {self.status}"
-        said = harness.SANITIZER_SAID.search(self.text)
+        own_words = (line for line in self.said if not line.startswith(("#", '"')))  # those are words that it has tried
+        said = harness.SANITIZER_SAID.search("\n".join(own_words))
         return said[0] if said else ""
 
     def last_words(self, lines=60):
-        return "\n".join(line[:300] for line in self.said if "fuzzer::" not in line)[-lines * 100:]
+        return "\n".join([line[:300] for line in self.said if "fuzzer::" not in line and line[:1] not in '#"'][-lines:])
 
 
 def names():
