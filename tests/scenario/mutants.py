@@ -2,8 +2,9 @@
 """mutants.py -- the product with one rule broken, which the hunter must catch: the rules, and a builder of such copies.
 By hand: mutants.py [--seconds N] [--seed N] [NAME...]; without names, all."""
 import argparse
+import json
 import os
-import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,12 @@ from typing import NamedTuple
 
 import harness
 
-BINARIES = ("pinrouted", "pinroutectl", "tests/hunter")
-COPIED = ("CMakeLists.txt", "tests/CMakeLists.txt", "client", "daemon", "proto", "tests/scenario")
+DAEMON, STUB = ("daemon/", "proto/"), ("client/", "proto/")
+BINARIES = {"pinrouted": DAEMON, "pinroutectl": STUB, "tests/hunter": STUB}  # and where they come from
 
 
 class Change(NamedTuple):
-    """A text that stands exactly once in a file of the product, and what takes its place."""
+    """A text that stands exactly once in a C file of the product, and what takes its place."""
     path: str
     old: str
     new: str
@@ -103,9 +104,10 @@ MUTANTS = [
     mutant("holds-ignored", "a replica that has caught up serves a held key",
            ("client/choose.c", "f->now.ms < need.hold_ms || need.generation", "need.generation")),
     mutant("drain-ignored", "a drained node stays in the schedule",
-           ("daemon/cluster.h",
-            "n->state == NODE_UP && n->admin == NODE_READY && n->conf.weight",
-            "n->state == NODE_UP && n->conf.weight")),
+           ("daemon/cluster.c",
+            "                if (cluster_schedules(c, n))\n                        weight",
+            "                if (!is_primary(c, n) && n->state == NODE_UP)\n                        weight"),
+           ("daemon/record.c", "if (cluster_schedules(c, n))", "if (i != c->primary && n->state == NODE_UP)")),
     mutant("foreign-token", "any live pin of the key passes for the token's write",
            ("daemon/core.c",
             "pin.until_ms > now.ms && pnr_stamp_covers(pin.stamp, it->request.stamp);", "pin.until_ms > now.ms;")),
@@ -128,64 +130,57 @@ def changed(changes, read=text_of):
     return texts
 
 
-def sources():
-    """Paths of all that is compiled, and of what says how."""
-    for top in COPIED:
-        path = os.path.join(harness.SOURCE, top)
-        if os.path.isfile(path):
-            yield top
-        for directory, _, names in os.walk(path):
-            for name in names:
-                if re.search(r"\.(c|h|in|map|txt)$", name):
-                    yield os.path.relpath(os.path.join(directory, name), harness.SOURCE)
-
-
 class Workshop:
-    """A copy of the sources and its build tree: each mutant compiles no more than what is changed in it."""
+    """The build that is tested: a mutant's files alone are compiled anew, and linked before what they replace."""
 
     def __init__(self, directory=None):
         self.dir = directory or os.path.join(harness.BUILD, "mutants")
-        self.copy = os.path.join(self.dir, "source")
-        self.build_dir = os.path.join(self.dir, "build")
-
-    def _bring(self, texts):
-        """Writes what differs only, so that ninja sees what has changed since the mutant before."""
-        wanted = set()
-        for path in sources():
-            wanted.add(path)
-            place = os.path.join(self.copy, path)
-            text = texts.get(path) or text_of(path)
-            if os.path.exists(place):
-                with open(place, encoding="utf-8") as f:
-                    if f.read() == text:
-                        continue
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            with open(place, "w", encoding="utf-8") as f:
-                f.write(text)
-        for directory, _, names in os.walk(self.copy):
-            for name in names:
-                if os.path.relpath(os.path.join(directory, name), self.copy) not in wanted:
-                    os.unlink(os.path.join(directory, name))
-
-    def _run(self, *command):
-        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-4000:]}")
+        with open(os.path.join(harness.BUILD, "compile_commands.json"), encoding="utf-8") as f:
+            self.commands = {os.path.relpath(one["file"], harness.SOURCE): shlex.split(one["command"])
+                             for one in json.load(f)}
 
     def build(self, name, changes):
-        """The directory with the binaries of that mutant, which stand by themselves."""
-        self._bring(changed(changes))
-        if not os.path.exists(os.path.join(self.build_dir, "build.ninja")):
-            self._run("cmake", "-S", self.copy, "-B", self.build_dir, "-G", "Ninja",
-                      "-DCMAKE_BUILD_TYPE=RelWithDebInfo")
-        targets = [os.path.basename(path) for path in BINARIES]
-        self._run("cmake", "--build", self.build_dir, "-j", "2", "--target", *targets)
+        """The directory with the binaries of that mutant."""
         place = os.path.join(self.dir, name)
         shutil.rmtree(place, ignore_errors=True)
-        for path in BINARIES:
-            os.makedirs(os.path.dirname(os.path.join(place, path)), exist_ok=True)
-            shutil.copy(os.path.join(self.build_dir, path), os.path.join(place, path))
+        os.makedirs(os.path.join(place, "tests"))
+        objects = [self._compile(place, path, text) for path, text in changed(changes).items()]
+        for target, parts in BINARIES.items():
+            self._link(place, target, [one for one in objects if one[0].startswith(parts)])
         return place
+
+    def _compile(self, place, path, text):
+        """(its path, the object that the build has, the mutant's)"""
+        command = list(self.commands[path])
+        source = os.path.join(place, os.path.basename(path))
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(text)
+        at = command.index("-o") + 1
+        original, command[at] = command[at], source[:-1] + "o"
+        command[command.index("-c") + 1] = source
+        self._run([*command, "-Wno-error"])
+        return path, original, command[at]
+
+    def _link(self, place, target, objects):
+        if not objects:
+            shutil.copy(os.path.join(harness.BUILD, target), os.path.join(place, target))
+            return
+        said = self._run(["ninja", "-t", "commands", target])
+        words = shlex.split(said.rstrip("\n").rpartition("\n")[2])[2:-2]  # without `: &&` and `&& :`
+        at = words.index("-o")
+        words[at + 1] = os.path.join(place, target)
+        for _, original, ours in objects:
+            if original in words:
+                words[words.index(original)] = ours
+            else:
+                words.insert(at, ours)  # an archive's member is not taken where there is that object already
+        self._run(words)
+
+    def _run(self, command):
+        done = subprocess.run(command, cwd=harness.BUILD, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-4000:]}")
+        return done.stdout
 
 
 class Caught(NamedTuple):
