@@ -142,8 +142,9 @@ bool listen_holds_dir(const struct listen_dir *d)
         char path[sizeof(struct sockaddr_un)];
         struct stat ours, there;
         snprintf(path, sizeof path, "%s/%s", d->path, LOCK_FILE);
-        return !fstat(d->lock, &ours) && !lstat(path, &there) && ours.st_dev == there.st_dev &&
-               ours.st_ino == there.st_ino;
+        if (fstat(d->lock, &ours) || lstat(path, &there))
+                return errno == EIO || errno == EINTR || errno == ENOMEM; /* the next turn asks again */
+        return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 /* A descriptor of the directory; -1 after logging why not. */

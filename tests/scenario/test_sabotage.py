@@ -36,8 +36,10 @@ DEADLINE = 20     # of a wait that has to end: a hang otherwise, also on a busy 
 
 def seed():
     """Another sample for each commit, the same one for a commit."""
-    said = subprocess.run(["git", "-C", SOURCE, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return os.environ.get("PINROUTE_SEED") or said.stdout.strip() or "1"
+    with contextlib.suppress(OSError):
+        said = subprocess.run(["git", "-C", SOURCE, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        return os.environ.get("PINROUTE_SEED") or said.stdout.strip()
+    return "no git"
 
 
 class Control:
@@ -180,9 +182,6 @@ class Story(harness.Scenario):
     def say(self, what):
         each = " ".join(f"{name}={n}" for name, n in sorted(self.outcomes.items()))
         print(f"sabotage: {what}: {sum(self.strikes.values())} strikes, {each}, {time.monotonic() - self.began:.0f} s")
-        if FULL:
-            for call, n in sorted(self.strikes.items()):
-                print(f"    {call}: {n}")
 
     @classmethod
     def send_home(cls, leave=0):
@@ -295,8 +294,9 @@ class Story(harness.Scenario):
             failed.add_note("\n".join(self.daemon.log[-10:]))
             raise
         since = "\n".join(self.daemon.log[lines:])
-        self.strikes[f"{call} {error}"] += 1
-        self.outcomes["new store" if "making a new one" in since else "served" if good else "refused"] += 1
+        fate = "new store" if "making a new one" in since else "served" if good else "refused"
+        self.strikes[f"{call} {error}: {fate}"] += 1
+        self.outcomes[fate] += 1
         self.outcomes["restarted"] += self.restarts
         self.restarts = 0
         return True
@@ -309,6 +309,9 @@ class Story(harness.Scenario):
                 struck = self.strike(path, call, error, number)
                 if struck != FULL:  # FULL: to the last one; else one that there is
                     break
+            if FULL:
+                fates = [f"{fate} {n}" for fate, n in self.strikes.items() if fate.startswith(f"{call} {error}:")]
+                print("   ", ", ".join(fates) or f"{call} {error}: not made", flush=True)
 
     def starve(self, path, once, for_good):
         """The n-th allocation fails, or all from there on."""
