@@ -127,7 +127,7 @@ def verdict(hunt, took, seen, story):
     head = f"soak: {took:.0f} s, seed {hunt.seed}, {seen.commits} commits, {reads} reads, {faults} faults"
     if seen.violations or story:
         return f"{head}: {seen.violations} violations"
-    return f"{head}: no stale read, no lost pin"
+    return f"{head}, {float(seen.keyed_offload):.0%} of keyed ones on replicas: no stale read, no lost pin"
 
 
 def tell(hunt, took, seen, story):

@@ -1,5 +1,7 @@
 /* hunter_check.h -- the hunter's judge: the promise of libpinroute, rule by rule, held against a history.
  * Reads DIR/events-* and DIR/faults; believes the players' clocks and what the servers gave, nothing else.
+ * No read is left out: one whose query came late, since its player was stopped in between, can only have seen more, for
+ * a server that went back has broken the connection, and players decide again after they connect.
  *
  * A line of DIR/faults is one of these, times in us of CLOCK_MONOTONIC; hunter.py writes them.
  *   at TIME WHAT...                     for the story of a violation

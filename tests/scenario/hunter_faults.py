@@ -56,6 +56,8 @@ class DaemonFaults(Faults):
         host.daemon.start(within=60)
         self.log.put("back", host.number, start_us, now_us())
         self.silent(host, dead_us, start_us)
+        if empty:
+            host.new_store()
         self.log.at(f"host {host.number}: READY")
 
     def silent(self, host, since_us, until_us):
@@ -151,6 +153,7 @@ class DaemonFaults(Faults):
             path = os.path.join(host.daemon.dir, "data.mdb")
             os.unlink(path)  # and not killed before it has found out: see `empty`
             harness.eventually(lambda: os.path.exists(path), within=30, what="a new store")
+            host.new_store()
 
     def drain(self):
         host, what = self.host(), self.dice.choice(["drain", "drain", "maint"])
@@ -163,7 +166,9 @@ class DaemonFaults(Faults):
             if self.dice.random() < 0.3:
                 self.restart(host, may_be_empty=False)
             self.nap(0.3, 1.5)
-            self.log.put("excluded", host.number, node, since_us, now_us(), what)
+            since_us = max(since_us, host.looked_us)
+            if since_us < now_us():
+                self.log.put("excluded", host.number, node, since_us, now_us(), what)
             self.log.at(f"host {host.number}: ready {name}")
             host.daemon.ctl("ready", name)
 

@@ -71,6 +71,7 @@ class Host:
         self.cluster_options = {**CHECKS, **{name: own[name] for name in ("pin_seconds", "max_pin_seconds")}}
         self.daemon = harness.Daemon(pg, self.options, self.cluster_options, keys=keys)
         self.disturbed = []  # (from, until)
+        self.looked_us = 0  # by when all processes have found the store that is there now
 
     @contextlib.contextmanager
     def disturbs(self):
@@ -79,6 +80,10 @@ class Host:
             yield
         finally:
             self.disturbed.append((began, now_us()))
+
+    def new_store(self):
+        """A process looks for one once a second: until then its reads without a key go by the old schedule."""
+        self.looked_us = now_us() + 1100000
 
     def quiet_since(self, began, until):
         """Was it itself all that time, and for as long before as a check needs?"""
