@@ -42,7 +42,7 @@ struct visit {
         unsigned cluster;
         const struct pnr_key *key;
         bool forced;
-        bool hurried; /* its call's time is over: nobody is asked for anything */
+        bool hurried;     /* its call's time is over: nobody is asked for anything */
         struct mono here; /* our own clock, when it is facts.now by the daemon's */
         struct facts facts;
         struct view *view;

@@ -349,6 +349,31 @@ static void on_token(uint8_t key, struct input *in)
         MUST_BE(pinroute_scope_end(&s) == PINROUTE_OK);
 }
 
+/* Its token brings back what this process knows of the key, and its status is that of a key with a store. */
+static void on_issue(uint8_t key)
+{
+        struct pinroute_scope s;
+        struct pinroute_decision d;
+        char text[PINROUTE_TOKEN_SIZE];
+        int64_t began_ms = now_ms();
+        int status = pinroute_token_issue(app.pr, app.cluster, &key, 1, text, sizeof text);
+        expect_quick(began_ms, LOOK_MS);
+        MUST_BE(status == PINROUTE_OK ? strlen(text) == PNR_TOKEN_CHARS : !text[0]);
+        if (status != PINROUTE_OK || now_ms() >= app.owed_ms[key])
+                return;
+        unsigned told = peer.n_told;
+        pinroute_scope_begin(&s, app.pr, app.cluster, "another", 7);
+        status = pinroute_token_accept(app.pr, app.cluster, text, &s);
+        MUST_BE(status == PINROUTE_OK || status == PINROUTE_E_STORE);
+        check_decision(&d, pinroute_scope_read(&s, &d));
+        if (peer.n_told == told)
+                MUST_BE(d.role == PINROUTE_PRIMARY);
+        if (was_paid(told))
+                memset(app.owed_ms, 0, sizeof app.owed_ms);
+        pinroute_scope_rekey(&s, &key, 1);
+        MUST_BE(pinroute_scope_end(&s) == PINROUTE_OK);
+}
+
 static void open_handle(void)
 {
         int64_t began_ms = now_ms();
@@ -387,6 +412,7 @@ static void step(struct input *in)
                 on_token(key, in);
                 break;
         }
+        case 'i': on_issue((uint8_t)take_below(in, KEYS)); break;
         case 'T': on_timeout(in); break;
         case '+': now_ns += (int64_t)(take_number(in) % 3000) * CLOCK_NS_PER_MS; break;
         case 'l':
