@@ -192,8 +192,8 @@ class Directory(Story):
         stranger = harness.spawn(["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups",
                                   "/usr/bin/python3", "-c", hold, *names],
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(stranger.wait)
-        self.addCleanup(stranger.stdout.close)
+        for end in (stranger.wait, stranger.stdout.close, stranger.stdin.close, stranger.kill):
+            self.addCleanup(end)
         self.assertEqual(stranger.stdout.readline(), "ready\n")
         daemon.start()
         for name in names:
