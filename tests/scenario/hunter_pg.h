@@ -62,6 +62,7 @@ static inline bool pg_connect(struct pg_node *n)
         int64_t until_us = crew_now_us() + PG_CONNECT_MS * 1000;
         snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%u dbname=app user=app", n->port);
         n->conn = PQconnectStart(conninfo);
+        PQsetNoticeProcessor(n->conn, pg_hush, NULL);
         PostgresPollingStatusType st =
             PQstatus(n->conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
         while (st == PGRES_POLLING_READING || st == PGRES_POLLING_WRITING) {
@@ -73,7 +74,6 @@ static inline bool pg_connect(struct pg_node *n)
                 pg_drop(n, crew_now_us() < until_us ? PG_AGAIN_US : PG_FROZEN_US);
                 return false;
         }
-        PQsetNoticeProcessor(n->conn, pg_hush, NULL);
         return true;
 }
 
