@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -357,8 +358,16 @@ static int check_only(const char *path)
         return ok ? 0 : 1;
 }
 
+/* It would abort, without a word. */
+static void without_random_numbers(void)
+{
+        log_error("the system gives no random numbers: ending");
+        _exit(1);
+}
+
 static int serve(const char *path)
 {
+        sodium_set_misuse_handler(without_random_numbers);
         d.conf = conf_load(path, complain, NULL);
         if (!d.conf)
                 return 1;
