@@ -147,6 +147,25 @@ bool listen_holds_dir(const struct listen_dir *d)
         return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
+static const struct {
+        const char *name;
+        mode_t type;
+} entries[] = {{"data.mdb", S_IFREG},
+               {"lock.mdb", S_IFREG},
+               {"new", S_IFDIR},
+               {WORKER_SOCKET, S_IFSOCK},
+               {OPERATOR_SOCKET, S_IFSOCK}};
+#define N_ENTRIES (sizeof entries / sizeof *entries)
+
+/* Some keep the config beside the store. */
+static bool is_entry(const char *name)
+{
+        bool known = strcmp(name, LOCK_FILE) == 0 || strcmp(name, "pinrouted.ini") == 0;
+        for (unsigned i = 0; i < N_ENTRIES; i++)
+                known = known || strcmp(name, entries[i].name) == 0;
+        return known;
+}
+
 /* A descriptor of the directory; -1 after logging why not. */
 static int enter(const struct listen_dir *d, uid_t *owner)
 {
@@ -157,21 +176,11 @@ static int enter(const struct listen_dir *d, uid_t *owner)
         int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return fail(d, "", "open (a directory, not a symbolic link)"), -1;
-        if (is_ours(d, fd, owner))
+        if (vet_alone(fd, d->path, is_entry) && is_ours(d, fd, owner))
                 return fd;
         close(fd);
         return -1;
 }
-
-static const struct {
-        const char *name;
-        mode_t type;
-} entries[] = {{"data.mdb", S_IFREG},
-               {"lock.mdb", S_IFREG},
-               {"new", S_IFDIR},
-               {WORKER_SOCKET, S_IFSOCK},
-               {OPERATOR_SOCKET, S_IFSOCK}};
-#define N_ENTRIES (sizeof entries / sizeof *entries)
 
 static bool vet_entries(const struct listen_dir *d, int fd)
 {

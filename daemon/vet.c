@@ -2,6 +2,7 @@
  * Follows no link below the directory; removes only names that it was given.  No state. */
 #include "daemon/vet.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -84,6 +85,48 @@ bool vet_path(const char *path, uid_t user)
                 return true;
         strcat(real, "/"); /* so that its last part is looked at, too */
         return vet_parts(&t, real);
+}
+
+/* ---- the directory ---- */
+
+/* The name of something there that is not known; false: there is none. */
+static bool find_strange(int fd, bool (*known)(const char *name), char strange[NAME_MAX + 1])
+{
+        int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *list = again < 0 ? NULL : fdopendir(again);
+        struct dirent *e = NULL;
+        while (list && (e = readdir(list)))
+                if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && !known(e->d_name))
+                        break;
+        if (e)
+                snprintf(strange, NAME_MAX + 1, "%s", e->d_name);
+        if (list)
+                closedir(list);
+        else if (again >= 0)
+                close(again);
+        return e != NULL;
+}
+
+bool vet_alone(int fd, const char *dir, bool (*known)(const char *name))
+{
+        struct stat st;
+        char strange[NAME_MAX + 1];
+        if (fstat(fd, &st))
+                return true; /* the next to ask says it */
+        if (st.st_mode & S_ISVTX) {
+                log_error("%s is a place for all, and dir is closed to others: name a directory of its own, "
+                          "such as "
+                          "%s/pinroute",
+                          dir, dir);
+                return false;
+        }
+        if (!(st.st_mode & S_IRWXO) || !find_strange(fd, known, strange))
+                return true;
+        log_error("%s is open to others and holds %s, which is none of pinroute's, and dir is closed to "
+                  "others: name "
+                  "a directory of its own, such as %s/pinroute, or chmod o-rwx %s",
+                  dir, strange, dir, dir);
+        return false;
 }
 
 /* ---- the entries ---- */

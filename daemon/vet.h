@@ -10,6 +10,10 @@
  * at.  False after logging who else, and how to mend it.  Others of the group are warned of only. */
 bool vet_path(const char *path, uid_t user);
 
+/* Is the directory `fd` for the daemon alone, which closes it to others, and not /run or /tmp itself?  Not if it is
+ * sticky, or open to others and holds a thing whose name is not `known`.  False after logging that. */
+bool vet_alone(int fd, const char *dir, bool (*known)(const char *name));
+
 /* In the directory `fd`, which others could write to before now: an entry `name` that is no file (no socket,
  * no directory) of ours or root's alone is removed, with a warning; false after logging that it cannot be. */
 bool vet_entry(int fd, const char *dir, const char *name, mode_t type);

@@ -119,6 +119,19 @@ class Directory(Story):
                     self.assertEqual(self.modes(daemon), right)
                     self.assertServes(daemon)
 
+    def test_a_directory_that_others_use_too_is_left_as_it_is(self):
+        for mode, stranger in ((0o1777, None), (0o755, "of-somebody-else")):
+            daemon = self.quiet_daemon(start=False)
+            if stranger:
+                with open(os.path.join(daemon.dir, stranger), "x", encoding="ascii"):
+                    pass
+            os.chmod(daemon.dir, mode)
+            daemon.start(wait=False)
+            daemon.wait_log(f"name a directory of its own, such as {daemon.dir}/pinroute")
+            self.assertEqual(daemon.process.wait(10), 1)
+            self.assertEqual(stat.S_IMODE(os.stat(daemon.dir).st_mode), mode)
+            daemon.process = None
+
     def test_what_was_planted_before_the_start_is_removed_and_what_it_leads_to_stays(self):
         elsewhere = harness.scratch(memory=True)
         self.addCleanup(shutil.rmtree, elsewhere)
@@ -420,11 +433,13 @@ class Race(Story):
 
 class Operators(Story):
     def call(self, daemon, line=b""):
+        """An operator's connection; one too many may be closed before it has said anything."""
         operator = socket.socket(socket.AF_UNIX)
         self.addCleanup(operator.close)
         operator.settimeout(30)
         operator.connect(os.path.join(daemon.dir, "ctl.sock"))
-        operator.sendall(line)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            operator.sendall(line)
         return operator
 
     def test_operators_who_read_slowly_or_not_at_all_stop_nobody(self):

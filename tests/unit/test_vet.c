@@ -98,6 +98,24 @@ Test(vet, a_directory_or_link_of_another_user_on_the_way_is_refused)
 
 static bool entry_is_good(const char *name, mode_t type) { return vet_entry(root_fd, root, name, type); }
 
+static bool is_store(const char *name) { return strcmp(name, "data.mdb") == 0; }
+
+Test(vet, a_directory_that_others_use_too_is_refused)
+{
+        cr_assert(!fchmod(root_fd, 0755));
+        cr_expect(vet_alone(root_fd, root, is_store));
+        write_file("data.mdb", 0640);
+        cr_expect(vet_alone(root_fd, root, is_store));
+        write_file("theirs", 0644);
+        cr_expect_not(vet_alone(root_fd, root, is_store));
+        cr_assert(!fchmod(root_fd, 0701));
+        cr_expect_not(vet_alone(root_fd, root, is_store));
+        cr_assert(!fchmod(root_fd, 0750));
+        cr_expect(vet_alone(root_fd, root, is_store));
+        cr_assert(!fchmod(root_fd, 01750));
+        cr_expect_not(vet_alone(root_fd, root, is_store));
+}
+
 Test(vet, what_is_ours_stays)
 {
         struct sockaddr_un at = {.sun_family = AF_UNIX};
