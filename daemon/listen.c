@@ -239,7 +239,8 @@ static int listen_on(const struct listen_dir *d, const char *name, int type, mod
         if (rc)
                 return fail(d, name, "bind"), close(fd), -1;
         if ((group != (gid_t)-1 && chown(at.sun_path, (uid_t)-1, group)) || chmod(at.sun_path, mode))
-                return fail(d, name, "chgrp or chmod"), close(fd), -1;
+                return fail(d, name, "chgrp (pinrouted's user must belong to `operator_group`) or chmod"),
+                       close(fd), -1;
         if (listen(fd, BACKLOG))
                 return fail(d, name, "listen"), close(fd), -1;
         return fd;

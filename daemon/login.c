@@ -99,7 +99,11 @@ PostgresPollingStatusType login_poll(PGconn *conn, const PQconninfoOption *conni
         gate_close(password);
         PostgresPollingStatusType next = PQconnectPoll(conn);
         if (gate_open())
-                *wrong = "the server asks for the password in clear text: not sent, see cleartext_password";
+                *wrong = may_say_password
+                             ? "the server asks for the password in clear text: not sent without "
+                               "sslmode=verify-full"
+                             : "the server asks for the password in clear text: not sent, see "
+                               "cleartext_password";
         else if (held && PQstatus(conn) == CONNECTION_AWAITING_RESPONSE && !gate_is_there(PQsslInUse(conn)))
                 *wrong = "this libpq cannot be kept from sending a password in clear text";
         return next;

@@ -45,14 +45,17 @@ static void remove_root(void)
 
 TestSuite(listen, .init = make_root, .fini = remove_root);
 
-/* Calls fn(&d) and keeps in `said` what was logged. */
-static bool open_logged(void)
+static bool open_dir(void) { return listen_open_dir(&d); }
+static bool open_operators(void) { return listen_operators(&d) >= 0; }
+
+/* Keeps in `said` what `act` logs. */
+static bool logged(bool (*act)(void))
 {
         int pipe_fds[2], err = dup(2);
         cr_assert_eq(pipe(pipe_fds), 0);
         dup2(pipe_fds[1], 2);
         log_init("test");
-        bool ok = listen_open_dir(&d);
+        bool ok = act();
         dup2(err, 2);
         log_init("test");
         close(err);
@@ -62,6 +65,8 @@ static bool open_logged(void)
         close(pipe_fds[0]);
         return ok;
 }
+
+static bool open_logged(void) { return logged(open_dir); }
 
 static void expect_said(const char *part) { cr_expect(strstr(said, part), "'%s' says '%s'", said, part); }
 
@@ -94,6 +99,19 @@ Test(listen, modes_are_right_whatever_the_umask)
                 cr_expect_lt(access(in("ctl.sock"), F_OK), 0);
                 unlink(in("pinrouted.lock"));
         }
+}
+
+Test(listen, a_user_who_is_no_operator_is_told_which_group_to_join)
+{
+        const uid_t nobody = 65534;
+        if (geteuid() == 0) /* in this test's own process */
+                cr_assert(!chown(root, nobody, nobody) && !setgroups(0, NULL) && !setgid(nobody) &&
+                          !setuid(nobody));
+        d.operators = 4343;
+        cr_assert(listen_open_dir(&d));
+        cr_expect_not(logged(open_operators));
+        expect_said("ctl.sock: chgrp (pinrouted's user must belong to `operator_group`)");
+        listen_close_dir(&d);
 }
 
 Test(listen, groups_get_what_is_theirs)

@@ -97,7 +97,7 @@ Test(login, who_asks_for_the_password_in_clear_text_does_not_get_it_in_whatever_
                 answer(ask + i, 1, true);
         }
         cr_assert_not_null(wrong);
-        cr_expect(strstr(wrong, "in clear text: not sent"), "%s", wrong);
+        cr_expect(strstr(wrong, "in clear text: not sent without sslmode=verify-full"), "%s", wrong);
         n_heard = 0;
         hear(100);
         cr_expect_eq(n_heard, 0u);
