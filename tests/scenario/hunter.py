@@ -138,6 +138,13 @@ def tell(hunt, took, seen, story):
     print(verdict(hunt, took, seen, story), flush=True)
 
 
+def scratch():
+    """A directory for a history, which takes a lot of room: gone at the latest when this process is."""
+    place = harness.scratch("hunter-")
+    harness.when_we_are_gone("rm", "-rf", place)
+    return place
+
+
 def run(seconds, seed, place, until_found=False, writers=3, readers=4):
     """Plays and judges: (exit status, figures); prints what there is to say."""
     print(f"hunt of {seconds} s, seed {seed}", flush=True)
@@ -161,14 +168,19 @@ def main():
     parser.add_argument("--until-found", action="store_true", help="ends with the first violation")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1, 1 << 31)
-    place = args.keep or harness.scratch("hunter-")
-    os.makedirs(place, exist_ok=True)
+    if args.keep:
+        os.makedirs(args.keep)  # two histories in one would be judged as one
+        return run(args.seconds, seed, args.keep, args.until_found)[0]
+    place = scratch()
     try:
         return run(args.seconds, seed, place, args.until_found)[0]
     finally:
-        if not args.keep:
-            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("soak: interrupted, nothing was judged", file=sys.stderr)
+        sys.exit(130)

@@ -73,7 +73,7 @@ class DaemonFaults(Faults):
         host = host or self.host()
         wait, empty = self.away(), may_be_empty and self.dice.random() < 0.15
         polite = self.dice.random() < 0.2
-        with self.hunt.daemons_are_alive, host.disturbs():
+        with self.hunt.daemons_are_alive:
             self.log.fault("daemon stopped" if polite else "daemon killed", f"host {host.number}")
             if polite:
                 host.daemon.stop(within=30)
@@ -86,7 +86,7 @@ class DaemonFaults(Faults):
     def shoot(self):
         """It dies by the hand of a writer that has just got its OK."""
         host, wait = self.host(), self.dice.choice([self.dice.uniform(0.2, 0.9), self.dice.uniform(0.2, 0.9), 1.5])
-        with self.hunt.daemons_are_alive, host.disturbs():
+        with self.hunt.daemons_are_alive:
             self.board["shoot", host.number] = host.daemon.pid
             try:
                 host.daemon.process.wait(1)
@@ -100,7 +100,7 @@ class DaemonFaults(Faults):
 
     def pause(self):
         host, long = self.host(), self.dice.choice([0.05, 0.2, 0.9, 1.5])
-        with self.hunt.daemons_are_alive, host.disturbs():
+        with self.hunt.daemons_are_alive:
             self.log.fault("daemon paused", f"host {host.number}")
             host.daemon.pause()
             since_us = now_us()
@@ -120,7 +120,7 @@ class DaemonFaults(Faults):
         """The prober runs for moments only: the longer the primary's answer takes to arrive, the more is recorded
         meanwhile."""
         host, until = self.host(), time.monotonic() + self.dice.uniform(0.5, 2)
-        with self.hunt.daemons_are_alive, host.disturbs():
+        with self.hunt.daemons_are_alive:
             self.log.fault("prober stutters", f"host {host.number}")
             pid = host.prober()
             with contextlib.suppress(ProcessLookupError):
@@ -132,7 +132,7 @@ class DaemonFaults(Faults):
 
     def pause_prober(self):
         host, long = self.host(), self.dice.choice([0.05, 0.1, 0.3])
-        with self.hunt.daemons_are_alive, host.disturbs():
+        with self.hunt.daemons_are_alive:
             self.log.fault("prober paused", f"host {host.number}")
             pid = self.signal_prober(host, signal.SIGSTOP)
             self.nap(long, long)
@@ -142,13 +142,13 @@ class DaemonFaults(Faults):
 
     def kill_prober(self):
         host = self.host()
-        with self.hunt.daemons_are_alive, host.disturbs():
+        with self.hunt.daemons_are_alive:
             self.log.fault("prober killed", f"host {host.number}")
             self.signal_prober(host, signal.SIGKILL)
 
     def lose_store(self):
         host = self.host()
-        with self.hunt.daemons_are_alive, host.disturbs():
+        with self.hunt.daemons_are_alive:
             self.log.fault("store deleted", f"host {host.number}")
             path = os.path.join(host.daemon.dir, "data.mdb")
             os.unlink(path)  # and not killed before it has found out: see `empty`
@@ -243,7 +243,6 @@ class ServerFaults(Faults):
             self.servers.pg.lag(n, "3s")
             self.log.fault("replica crashed unseen", f"node {n}")
             for host in self.hosts:
-                paused.enter_context(host.disturbs())
                 host.daemon.pause()
                 paused.callback(host.daemon.resume)
             end = time.monotonic() + 0.85 * STALE_AFTER
@@ -269,13 +268,6 @@ class ServerFaults(Faults):
         self.servers.pg.thaw(n)
         self.log.at(f"node {n} thawed")
 
-    def down(self, n, since_us, until_us):
-        """A dead node is named by nobody any more, once the checks have told."""
-        since_us += int(DOWN_AFTER * 1e6)
-        for host in self.hosts:
-            if since_us < until_us and host.quiet_since(since_us, until_us):
-                self.log.put("excluded", host.number, n, since_us, until_us, "dead")
-
     def restart_replica(self):
         n = self.replica()
         self.log.fault("replica stopped", f"node {n}")
@@ -289,9 +281,11 @@ class ServerFaults(Faults):
         self.come_back(n)
 
     def come_back(self, n):
-        since_us = now_us()
-        self.nap(0.1, self.dice.choice([1, 1, 5]))
-        self.down(n, since_us, now_us())
+        if self.dice.random() < 0.4:
+            with self.hunt.daemons_are_alive:
+                self.excluded(n, "dead")
+        else:
+            self.nap(0.1, self.dice.choice([1, 1, 5]))
         self.servers.pg.start(n)
         self.log.at(f"node {n} started")
 
@@ -365,7 +359,7 @@ class ServerFaults(Faults):
             self.servers.primary = heir
             self.servers.pg.follow(other, heir)
             self.settle(heir)
-        self.servers.rejoin(old)
+        self.servers.pg.do("demote", old, heir)
         self.log.at(f"node {old} is a replica")
 
     def promote_behind(self):
@@ -419,7 +413,6 @@ class ServerFaults(Faults):
     def rebuild(self, *nodes):
         if self.hunt.over.is_set():
             return
-        self.servers.pg.stop(nodes[0], "immediate")
         for n in nodes:
-            self.servers.rebuild(n)
+            self.servers.pg.do("rejoin", n, self.servers.primary)
             self.log.at(f"node {n} is a fresh replica")

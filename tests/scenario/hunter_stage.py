@@ -9,6 +9,7 @@ import threading
 import time
 
 import harness
+from test_crowd import prober_of
 
 CONF = "wal_writer_delay = 300ms\nwal_keep_size = 512MB\nmax_connections = 200\nwal_receiver_timeout = 3s"
 STALE_AFTER = 1.0
@@ -62,7 +63,7 @@ class Log:
 
 
 class Host:
-    """One daemon, and when it or its prober was not itself."""
+    """One daemon."""
 
     def __init__(self, number, pg, keys):
         self.number = number
@@ -70,34 +71,16 @@ class Host:
         self.options = {"max_pins": own["max_pins"], "stale_after": f"{int(STALE_AFTER * 1000)}ms"}
         self.cluster_options = {**CHECKS, **{name: own[name] for name in ("pin_seconds", "max_pin_seconds")}}
         self.daemon = harness.Daemon(pg, self.options, self.cluster_options, keys=keys)
-        self.disturbed = []  # (from, until)
         self.looked_us = 0  # by when all processes have found the store that is there now
-
-    @contextlib.contextmanager
-    def disturbs(self):
-        began = now_us()
-        try:
-            yield
-        finally:
-            self.disturbed.append((began, now_us()))
 
     def new_store(self):
         """A process looks for one once a second: until then its reads without a key go by the old schedule."""
         self.looked_us = now_us() + 1100000
 
-    def quiet_since(self, began, until):
-        """Was it itself all that time, and for as long before as a check needs?"""
-        margin = int(DOWN_AFTER * 1e6)
-        return all(end + margin < began or start > until for start, end in self.disturbed)
-
     def prober(self):
         """The pid of its child; None while it has none."""
-        pid = self.daemon.pid
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as f:
-                    if int(f.read().rpartition(")")[2].split()[1]) == pid:
-                        return int(entry)
+        with contextlib.suppress(FileNotFoundError):
+            return prober_of(self.daemon)
         return None
 
     def settled_on(self, name):
@@ -124,33 +107,6 @@ class Servers:
         return [f"{name} = {self.pg.conninfo(n)} " + ("role=primary" if n == self.primary else f"weight={weights[n]}")
                 for n, name in enumerate(self.names)]
 
-    def as_server(self, *command):
-        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
-        path = f"/usr/lib/postgresql/15/bin:{os.environ.get('PATH', '/usr/bin:/bin')}"
-        done = subprocess.run([*user, *command], env={"PATH": path, "LC_ALL": "C"}, cwd="/", text=True,
-                              capture_output=True)
-        if done.returncode:
-            raise RuntimeError(f"{command}: {done.stderr}")
-        return done.stdout
-
-    def upstream(self, n):
-        return f"host=127.0.0.1 port={self.pg.ports[self.primary]} user=postgres application_name=n{n}"
-
-    def rejoin(self, n):
-        """A stopped former primary streams from the new one."""
-        place = os.path.join(self.pg.dir, f"n{n}")
-        script = 'touch "$1/standby.signal" && echo "primary_conninfo = \'$2\'" >>"$1/postgresql.auto.conf"'
-        self.as_server("sh", "-c", script, "sh", place, self.upstream(n))
-        self.pg.start(n)
-
-    def rebuild(self, n):
-        """A stopped node on a history of its own becomes a fresh copy of the primary."""
-        place = os.path.join(self.pg.dir, f"n{n}")
-        self.as_server("rm", "-rf", place)
-        self.as_server("pg_basebackup", "-d", self.upstream(n), "-D", place, "-R", "-X", "stream", "-c", "fast",
-                       "--no-sync")
-        self.pg.start(n)
-
     def replays_all_of(self, n, position):
         return self.pg.sql(n, f"select pg_last_wal_replay_lsn() >= '{position}'") == "t"
 
@@ -159,5 +115,6 @@ class Servers:
 
     def shut_at(self, n):
         """Where a stopped server's WAL ends: the start of its last record, its shutdown checkpoint."""
-        said = self.as_server("pg_controldata", os.path.join(self.pg.dir, f"n{n}"))
+        said = subprocess.run(["/usr/lib/postgresql/15/bin/pg_controldata", os.path.join(self.pg.dir, f"n{n}")],
+                              env={"LC_ALL": "C"}, text=True, stdout=subprocess.PIPE, check=True).stdout
         return next(line.split()[-1] for line in said.splitlines() if line.startswith("Latest checkpoint location"))

@@ -26,6 +26,7 @@ class History:
     def __init__(self):
         self.place = harness.scratch("history-")
         self.faults = open(os.path.join(self.place, "faults"), "w", encoding="ascii")
+        self.record(-2, 0, key=99, pid=9)
         for at in range(30):
             self.read(at, value=0, key=99)
 
@@ -207,6 +208,13 @@ class Judge(unittest.TestCase):
         self.assertEqual(seen.violations, 0)
         self.assertIn("too few reads went to replicas", story)
 
+    def test_replicas_that_are_read_from_once_no_pin_is_left_are_no_offload_of_pins(self):
+        made = self.history()
+        for at in range(4000):
+            made.read(3000 + at, 5)
+        story, _ = made.judge()
+        self.assertIn("too few reads went to replicas", story)
+
     def test_a_violation_is_told_with_the_key_s_story_and_the_faults_around_it(self):
         story = self.breaks("stale read", lambda h: h.record(100, 5), lambda h: h.record(104, 3, key=8),
                             lambda h: h.fault("at", us(105), "daemon killed host 0"), lambda h: h.read(110, 4))
@@ -247,7 +255,7 @@ class Schedule(unittest.TestCase):
 
 class Hunt(unittest.TestCase):
     def test_half_a_minute_of_faults_shows_no_stale_read_and_no_lost_pin(self):
-        place = harness.scratch("hunter-")
+        place = hunter.scratch()
         self.addCleanup(shutil.rmtree, place)
         status, seen = hunter.run(harness.size(120, 30), random.SystemRandom().randrange(1, 1 << 31), place)
         self.assertEqual((status, seen.violations), (0, 0))
