@@ -8,6 +8,7 @@
 #include <linux/landlock.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -77,6 +78,7 @@ bool user_become(const struct user *u, const gid_t *more, unsigned n_more)
                 log_error("user: became %s, and could become root again: ending", u->name);
                 return false;
         }
+        unsetenv("HOME"); /* root's, and closed to it: libpq looks for certificates there, and fails */
         return true;
 }
 

@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import unittest
+from unittest import mock
 
 import harness
 from fakepg import FakePg
@@ -555,6 +556,17 @@ class Cleartext(Story):
         server = self.server("cleartext", tls=True)
         p.say("trust 0 " + self.conninfo(server, "verify-full"))
         self.assertEqual(p.check(0, 5000).text, r"FATAL: \x1b[2Jwrong password " + "*" * len(self.PASSWORD))
+
+    @AS_ROOT
+    def test_whom_root_becomes_speaks_tls_although_root_s_home_is_closed_to_it(self):
+        home = harness.scratch()
+        self.addCleanup(shutil.rmtree, home)
+        os.chmod(home, 0o700)
+        server = self.server("good", tls=True)
+        node = [f"default = {self.conninfo(server, 'verify-full')} role=primary"]
+        with mock.patch.dict(os.environ, HOME=home):
+            daemon = self.daemon({"main": node}, {**QUICK, "user": Drop.USER})
+        eventually(lambda: daemon.ask("show", "nodes")["nodes"][0]["state"] == "UP", within=20)
 
     def test_the_clusters_option_says_so_and_a_reload_changes_it(self):
         server = self.server("cleartext_good", tls=True)
