@@ -378,6 +378,8 @@ static void take_facts(struct cluster_node *n, const struct prober_result *r, st
         uint32_t earlier = r->connected ? 0 : n->facts.last_timeline;
         n->proven = r->connected ? 0 : n->proven;
         n->leads_since = r->in_recovery ? (struct mono){0} : n->leads_since.ms ? n->leads_since : now;
+        n->led_system = r->in_recovery ? 0 : r->system_identifier;
+        n->led_timeline = r->in_recovery ? 0 : r->timeline;
         n->facts = (struct node_facts){
             .known = true,
             .in_recovery = r->in_recovery,
@@ -427,10 +429,8 @@ static void not_answered(struct cluster *c, struct cluster_node *n, const char *
         forget_caught_up(c, n);
         if (is_primary(c, n))
                 fence_failed(&c->fence);
-        if (n->counts) {
-                n->unanswered++;
+        if (n->counts)
                 count_check(c, n, NODE_BAD, now);
-        }
         if (c->conf.follow_promotion)
                 follow_promotion(c, now);
 }
@@ -455,10 +455,12 @@ void cluster_result(struct cluster *c, unsigned slot, const struct prober_result
                 return; /* given up on, or from before a reload */
         n->asked = 0;
         n->checks++;
-        if (r->kind == PROBER_ANSWER)
+        if (r->kind == PROBER_ANSWER) {
                 answered(c, n, r, now);
-        else
-                not_answered(c, n, r->text, now);
+                return;
+        }
+        n->unanswered += n->counts; /* by the prober's word alone: one that hangs makes no primary silent */
+        not_answered(c, n, r->text, now);
 }
 
 void cluster_lost_prober(struct cluster *c, struct mono now)

@@ -18,8 +18,10 @@ struct cluster_node {
         struct node_window window;
         struct node_facts facts;
         bool answers;            /* the newest check was answered */
-        unsigned unanswered;     /* health checks in a row that were not */
+        unsigned unanswered;     /* health checks in a row that were not, as the prober said */
         struct mono leads_since; /* when it was first heard out of recovery, without a break; 0: it is not */
+        uint64_t led_system; /* the history that it led by its last word; maintenance does not forget it */
+        uint32_t led_timeline;
         bool resumed; /* in the schedule by an earlier daemon's word: its lag has not been known since */
         uint64_t caught_up;
         struct mono stamp; /* when the question was sent that told caught_up */

@@ -132,9 +132,9 @@ struct promotion promotion_decide(const struct cluster *c)
 bool promotion_is_forked(const struct cluster *c)
 {
         for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
-                const struct node_facts *f = &c->node[slot].facts;
-                if (is_used(&c->node[slot]) && slot != c->primary && f->known && !f->in_recovery &&
-                    f->system_identifier == c->system_identifier && f->timeline == c->timeline)
+                const struct cluster_node *n = &c->node[slot];
+                if (is_used(n) && slot != c->primary && n->led_timeline && n->led_timeline == c->timeline &&
+                    n->led_system == c->system_identifier)
                         return true;
         }
         return false;

@@ -13,7 +13,7 @@
 #define STEP_MS     10
 #define PLAY_SYSTEM 7777
 
-enum manner { ANSWERS, REFUSES, SILENT };
+enum manner { ANSWERS, REFUSES, SILENT, FROZEN }; /* SILENT: not even the prober says a word */
 
 struct server {
         enum manner manner;
@@ -88,7 +88,7 @@ static inline void play_init(struct play *p, unsigned replicas)
 static inline struct prober_result play_answer_of(const struct play *p, unsigned slot)
 {
         const struct server *s = &p->server[slot];
-        if (s->manner == REFUSES)
+        if (s->manner == REFUSES || s->manner == FROZEN)
                 return (struct prober_result){.kind = PROBER_FAILED,
                                               .node = slot,
                                               .number = p->number[slot],
@@ -124,12 +124,19 @@ static inline void play_on_ask(void *arg, unsigned cluster, unsigned slot, uint6
                 p->on_ask(p, slot);
 }
 
-/* Time stands still; whoever is not SILENT answers at once. */
+static inline bool play_has_word(const struct play *p, unsigned slot)
+{
+        enum manner m = p->server[slot].manner;
+        bool late = mono_since(p->now, p->c.node[slot].sent) >= p->c.conf.check_timeout_ms;
+        return p->number[slot] && (m == FROZEN ? late : m != SILENT);
+}
+
+/* Time stands still; whoever is neither SILENT nor FROZEN answers at once. */
 static inline void play_turn(struct play *p)
 {
         cluster_turn(&p->c, p->now, play_on_ask, p);
         for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
-                if (p->number[slot] && p->server[slot].manner != SILENT)
+                if (play_has_word(p, slot))
                         play_tell(p, slot);
 }
 

@@ -95,7 +95,7 @@ Test(promotion, in_a_split_brain_the_last_primary_stays_and_an_alarm_stands, .in
 
 Test(promotion, of_two_promoted_nodes_neither_is_followed, .init = following)
 {
-        p.server[0].manner = SILENT;
+        p.server[0].manner = FROZEN;
         promote(1, 2);
         promote(2, 2);
         play_for(&p, 10000);
@@ -235,7 +235,7 @@ Test(promotion, until_every_node_was_heard_or_given_up_on_nothing_is_decided, .i
 
 Test(promotion, a_frozen_primary_is_one_that_is_gone_and_stays_so_when_it_thaws, .init = following)
 {
-        p.server[0].manner = SILENT;
+        p.server[0].manner = FROZEN;
         play_one_check(&p, 0);
         promote(1, 2);
         follow(1);
@@ -267,7 +267,7 @@ Test(promotion, a_primary_in_maintenance_may_lead_and_loses_nothing, .init = fol
 Test(promotion, one_lost_answer_of_a_rival_neither_makes_the_other_the_primary_nor_ends_the_alarm,
      .init = following)
 {
-        p.server[0].manner = SILENT;
+        p.server[0].manner = FROZEN;
         promote(1, 2);
         promote(2, 2);
         play_for(&p, 3000);
@@ -292,7 +292,7 @@ Test(promotion, the_alarm_is_raised_by_two_that_answer_not_by_what_a_dead_one_sa
         for (int64_t later = 0; later < 1000; later += STEP_MS) {
                 following();
                 play_for(&p, later);
-                p.server[0].manner = later % 20 ? REFUSES : SILENT;
+                p.server[0].manner = later % 20 ? REFUSES : FROZEN;
                 promote(1, 2);
                 while (primary() == 0) {
                         play_step(&p);
@@ -410,6 +410,49 @@ Test(promotion, a_replica_whose_timeline_two_lead_is_not_caught_up, .init = foll
         p.server[2].in_recovery = true;
         play_for(&p, 1000);
         cr_expect(play_released(&p, 3, g));
+}
+
+Test(promotion, a_rival_in_maintenance_leads_on_and_no_replica_of_its_timeline_is_caught_up,
+     .init = following)
+{
+        p.server[0].manner = REFUSES;
+        promote(1, 2);
+        p.server[3].manner = REFUSES;
+        play_for(&p, 2000);
+        cr_assert_eq(primary(), 1);
+        promote(2, 2);
+        play_for(&p, 1000);
+        cr_assert(p.c.split_brain);
+        cluster_set_admin(&p.c, 2, NODE_MAINT, p.now);
+        p.server[3] = p.server[2]; /* it follows the one that nobody asks any more */
+        p.server[3].in_recovery = true;
+        p.server[3].position = 900000;
+        uint64_t g = play_write(&p);
+        play_for(&p, 3000);
+        cr_expect(play_scheduled(&p, 3));
+        cr_expect_not(play_released(&p, 3, g));
+        p.server[2] = p.server[3];
+        cluster_set_admin(&p.c, 2, NODE_READY, p.now);
+        play_for(&p, 3000);
+        cr_expect(play_released(&p, 3, g), "it has come home");
+}
+
+Test(promotion, a_prober_that_hangs_makes_no_primary_silent, .init = following)
+{
+        promote(1, 2);
+        play_for(&p, 2000);
+        cr_assert(p.c.split_brain && primary() == 0);
+        for (unsigned i = 0; i < 4; i++)
+                p.server[i].manner = SILENT;
+        play_for(&p, 3000);
+        cr_expect_eq(p.c.node[0].state, NODE_DOWN);
+        for (unsigned i = 1; i < 4; i++) /* whoever answers first */
+                p.server[i].manner = ANSWERS;
+        play_for(&p, 300);
+        cr_expect_eq(primary(), 0);
+        p.server[0].manner = FROZEN;
+        play_for(&p, 2000);
+        cr_expect_eq(primary(), 1, "now the prober says so");
 }
 
 /* ---- whatever nodes tell, in whatever order ---- */
