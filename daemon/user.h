@@ -32,8 +32,9 @@ const char *user_must_read(void);
  * memory. */
 void user_harden(void);
 
-/* For good, and where the kernel knows how (5.13): this process writes, makes, renames and removes no file
- * whatsoever, and traces no other process.  What is open already stays.  False: it does not know how. */
+/* For good, and where the kernel knows how (5.13): this process opens no file whatsoever for writing, makes, renames
+ * and removes none, cuts none off (from 6.2 on), and traces no other process.  Modes it may change, and what is open
+ * already stays.  False: it does not know how. */
 bool user_write_nothing(void);
 
 #endif
