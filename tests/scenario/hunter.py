@@ -57,7 +57,7 @@ class Hunt:
 
     def play_servers(self):
         try:
-            ServerFaults(self, random.Random(self.seed * 2 + 1)).play()
+            ServerFaults(self, self.seed * 2 + 1).play()
         except Exception as e:  # the verdict tells
             self.failure = self.failure or e
             self.over.set()
@@ -78,7 +78,7 @@ class Hunt:
         servers.start()
         watch.start()
         try:
-            DaemonFaults(self, random.Random(self.seed * 2)).play()
+            DaemonFaults(self, self.seed * 2).play()
         finally:
             self.over.set()
             servers.join()

@@ -1,6 +1,7 @@
 """hunter_faults.py -- what the hunt does to daemons, players and servers, and what it tells the judge of that."""
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import time
@@ -12,8 +13,8 @@ from hunter_stage import DOWN_AFTER, SETTLES_WITHIN, STALE_AFTER, now_us
 class Faults:
     """What the daemons' and the servers' faults share."""
 
-    def __init__(self, hunt, dice):
-        self.hunt, self.dice = hunt, dice
+    def __init__(self, hunt, seed):
+        self.hunt, self.seed, self.dice = hunt, seed, random.Random(seed)
         self.log, self.servers, self.hosts, self.board = hunt.log, hunt.servers, hunt.hosts, hunt.board
 
     def nap(self, low, high):
@@ -21,13 +22,16 @@ class Faults:
         return not self.hunt.over.wait(self.dice.uniform(low, high))
 
     def play(self):
-        """One fault after the other until the time is over: each kind once, then some again, and so on."""
+        """One fault after the other until the time is over: each kind once, then some again, and so on.
+        Each has dice of its own: what one does depends on the seed and its turn, not on how long others took."""
+        deal, turn = random.Random(self.seed), 0
         names = list(self.TIMES)
         again = [name for name in names for _ in range(self.TIMES[name] - 1)]
         while True:
             for deck in (names, again):
-                self.dice.shuffle(deck)
+                deal.shuffle(deck)
                 for name in deck:
+                    self.dice, turn = random.Random(f"{self.seed} {turn}"), turn + 1
                     if not self.nap(0.05, 0.4):
                         return
                     getattr(self, name)()
