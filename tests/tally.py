@@ -58,7 +58,8 @@ def cells(said):
     return cells - len(hold)
 
 
-def main(paths):
+def main(paths, every_cell=False):
+    """every_cell: also where no test of the failure contract was run at all."""
     total, said_by_faults = [0, 0, 0], ""
     for path in paths:
         run = [0, 0, 0]
@@ -81,11 +82,11 @@ def main(paths):
             run = [a + b for a, b in zip(run, result)]
         print(f"{path}: {run[0]} passed, {run[1]} failed, {run[2]} skipped")
         total = [a + b for a, b in zip(total, run)]
-    if said_by_faults:
+    if said_by_faults or every_cell:
         total[1] += cells(said_by_faults)
     print(f"{total[0]} passed, {total[1]} failed" + (f", {total[2]} skipped" if total[2] else ""))
     return 0 if total[0] and not total[1] else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], every_cell=True))

@@ -21,7 +21,7 @@ def ctest_log(**said):
     return text
 
 
-def judge(*logs):
+def judge(*logs, **how):
     """(exit status, last line) of a whole run over these logs; None: a run that left no log."""
     with tempfile.TemporaryDirectory() as place:
         paths = [os.path.join(place, str(n)) for n in range(len(logs))]
@@ -31,7 +31,7 @@ def judge(*logs):
                     f.write(log)
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            status = tally.main(paths)
+            status = tally.main(paths, **how)
         return status, said.getvalue().splitlines()[-1]
 
 
@@ -54,6 +54,11 @@ class Tally(unittest.TestCase):
     def test_a_failure_seen_by_ctest_alone_counts(self):
         self.assertEqual(judge(ctest_log(a_bad="5 passed, 0 failed")), (1, "5 passed, 1 failed"))
         self.assertEqual(judge(ctest_log(a_bad="killed after a timeout")), (1, "0 passed, 1 failed"))
+
+    def test_a_run_without_any_test_of_the_contract_fails(self):
+        said = ctest_log(a="5 passed, 0 failed")
+        self.assertEqual(judge(said), (0, "5 passed, 0 failed"))
+        self.assertEqual(judge(said, every_cell=True)[0], 1)
 
     def test_cells_of_the_contract_that_were_not_shown_fail_the_run(self):
         every = [(row, column, fault) for row, (_, faults) in tally.contract.ROWS.items()
