@@ -27,9 +27,11 @@ extern char **environ;
 static void reap(struct child *c)
 {
         unsigned n = 0;
-        for (unsigned i = 0; i < c->n_dying; i++)
-                if (waitpid(c->dying[i], NULL, WNOHANG) == 0)
+        for (unsigned i = 0; i < c->n_dying; i++) {
+                pid_t ended = waitpid(c->dying[i], NULL, WNOHANG);
+                if (ended == 0 || (ended < 0 && errno != ECHILD))
                         c->dying[n++] = c->dying[i];
+        }
         c->n_dying = n;
 }
 

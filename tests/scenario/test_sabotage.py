@@ -311,7 +311,8 @@ class Story(harness.Scenario):
                     break
             if FULL:
                 fates = [f"{fate} {n}" for fate, n in self.strikes.items() if fate.startswith(f"{call} {error}:")]
-                print("   ", ", ".join(fates) or f"{call} {error}: not made", flush=True)
+                print("   ", ", ".join(fates), flush=True)
+                self.assertTrue(fates, f"{call} {error}: it was never called")
 
     def starve(self, path, once, for_good):
         """The n-th allocation fails, or all from there on."""
@@ -352,7 +353,7 @@ class Story(harness.Scenario):
         arm()
         lines = len(self.daemon.log)
         self.daemon.start(wait=False)
-        good = self.said_since(lines, "READY", 3)
+        good = self.said_since(lines, "READY", 3) and self.record()
         self.recover()
         held = max(self.acknowledged.values(), default=0)
         eventually(lambda: self.is_up() and (self.may_read_replica() or time.monotonic() > held), DEADLINE, "no floor")
@@ -377,7 +378,7 @@ class Story(harness.Scenario):
 
     def prober(self):
         with open(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children", encoding="ascii") as f:
-            return f.read().split()
+            return [pid for pid in f.read().split() if harness.state_of(pid) not in (None, "Z")]
 
     def burying(self, arm):
         """The prober is killed, and another one started."""
