@@ -155,10 +155,10 @@ class Apart(Relay):
     """In a network namespace of its own, at the other end of a cable that can be pulled and goes with it.
     PermissionError: not here.  upstream: a Unix socket, which knows no namespaces."""
 
-    host, ours = "198.18.213.2", "198.18.213.1"
-
     def __init__(self, upstream):
         self.cable = f"pnr{os.getpid()}"
+        net = os.getpid() % 0x4000 * 4  # of four addresses, in 198.18.0.0/16: another one for each run on this machine
+        self.ours, self.host = (f"198.18.{net >> 8}.{(net & 255) + n}" for n in (1, 2))
         super().__init__(upstream, "0.0.0.0", ["unshare", "--net"])
         try:
             self.ip("link", "add", self.cable, "type", "veth", "peer", "name", "cable", "netns", str(self.process.pid))
