@@ -182,6 +182,15 @@ bool conns_init(struct conns *cs, struct event_base *base, struct core *core, in
         return cs->acceptable && cs->again && !event_add(cs->acceptable, NULL);
 }
 
+void conns_listen(struct conns *cs, int listener)
+{
+        bool takes = event_pending(cs->acceptable, EV_READ, NULL);
+        event_del(cs->acceptable);
+        event_assign(cs->acceptable, cs->base, listener, EV_READ | EV_PERSIST, on_acceptable, cs);
+        if (takes)
+                event_add(cs->acceptable, NULL);
+}
+
 static bool answer(struct conns *cs, struct conn *c, struct core_item *it)
 {
         if (it->reply.op ==

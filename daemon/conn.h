@@ -41,6 +41,9 @@ struct conns {
 
 bool conns_init(struct conns *cs, struct event_base *base, struct core *core, int listener);
 
+/* Takes new connections from another listener; those that are there stay.  The old one is to be closed. */
+void conns_listen(struct conns *cs, int listener);
+
 /* The turn's frames are in cs->item[0..n_batch-1]; after core_turn() this sends their answers. */
 void conns_reply(struct conns *cs);
 

@@ -62,6 +62,7 @@ struct core {
         int64_t suspended_ms;
         bool endpoints_dirty, admin_dirty;
         bool table_full;          /* a batch met a full table, and it still is */
+        bool reload_refused;      /* the last one, so that an older config is in force */
         struct store_count count; /* as of the last commit */
         struct core_stats stats;
 };

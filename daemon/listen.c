@@ -257,6 +257,18 @@ int listen_operators(const struct listen_dir *d)
                          d->operators);
 }
 
+static bool has_socket(const struct listen_dir *d, const char *name)
+{
+        char path[sizeof(struct sockaddr_un)];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%s", d->path, name);
+        return lstat(path, &st) ? errno != ENOENT : S_ISSOCK(st.st_mode);
+}
+
+bool listen_has_workers(const struct listen_dir *d) { return has_socket(d, WORKER_SOCKET); }
+
+bool listen_has_operators(const struct listen_dir *d) { return has_socket(d, OPERATOR_SOCKET); }
+
 void listen_close_dir(struct listen_dir *d)
 {
         static const char *const names[] = {WORKER_SOCKET, OPERATOR_SOCKET};

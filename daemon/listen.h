@@ -29,6 +29,10 @@ bool listen_open_dir(struct listen_dir *d);
 int listen_workers(const struct listen_dir *d);
 int listen_operators(const struct listen_dir *d);
 
+/* Do the two still have their names?  Not after somebody has cleaned up: listen anew, the old one hears nobody. */
+bool listen_has_workers(const struct listen_dir *d);
+bool listen_has_operators(const struct listen_dir *d);
+
 /* Is the lock still the one that the next daemon would have to take?  Two system calls.  If not, another
  * daemon may serve the directory by now: stop without another commit. */
 bool listen_holds_dir(const struct listen_dir *d);

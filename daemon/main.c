@@ -25,7 +25,8 @@
 #include "daemon/prober.h"
 #include "daemon/user.h"
 
-#define TICK_MS 20 /* the loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS) */
+#define SOCKETS_MS 1000
+#define TICK_MS    20 /* the loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS) */
 
 static struct {
         struct conf *conf;
@@ -39,6 +40,7 @@ static struct {
         struct ops ops;
         struct child child;
         bool stop, ready, paused;
+        struct mono sockets_due; /* to be looked for */
 } d;
 
 /* ---- prober ---- */
@@ -133,6 +135,7 @@ static bool reload(void *arg, ops_say_fn *say, void *say_arg)
         struct conf *new = conf_load(d.conf->path, complain_to, &l), *old = d.conf;
         if (!new) {
                 d.core.stats.reloads_failed++;
+                d.core.reload_refused = true;
                 complain_to(&l, "reload: the file has mistakes; the config in force stays");
                 return false;
         }
@@ -146,6 +149,7 @@ static bool reload(void *arg, ops_say_fn *say, void *say_arg)
                 child_retell(&d.child, node);
         conf_free(&old);
         d.core.stats.reloads++;
+        d.core.reload_refused = false;
         log_info("config %s reloaded", d.conf->path);
         return true;
 }
@@ -285,6 +289,30 @@ static bool lost_dir(void)
         return true;
 }
 
+static void replace(int *listener, int by)
+{
+        close(*listener);
+        *listener = by;
+        log_warning("%s: a socket was removed there; listening on a new one", d.conf->dir);
+}
+
+/* Without its name a socket hears nobody. */
+static void mind_sockets(struct mono now)
+{
+        int fd;
+        if (!mono_reached(now, d.sockets_due))
+                return;
+        d.sockets_due = mono_plus(now, SOCKETS_MS);
+        if (!listen_has_workers(&d.dir) && (fd = listen_workers(&d.dir)) >= 0) {
+                conns_listen(&d.conns, fd);
+                replace(&d.workers, fd);
+        }
+        if (!listen_has_operators(&d.dir) && (fd = listen_operators(&d.dir)) >= 0) {
+                ops_listen(&d.ops, fd);
+                replace(&d.operators, fd);
+        }
+}
+
 /* Returns the exit status. */
 static int loop(void)
 {
@@ -297,6 +325,7 @@ static int loop(void)
                 conns_reply(&d.conns);
                 d.core.stats.prober_starts = d.child.starts;
                 mind_silence(now);
+                mind_sockets(now);
                 arm_tick(now);
                 event_base_loop(d.base, EVLOOP_ONCE);
         }

@@ -466,6 +466,15 @@ bool ops_init(struct ops *ops, int listener)
                !event_add(ops->look, &each);
 }
 
+void ops_listen(struct ops *ops, int listener)
+{
+        bool takes = event_pending(ops->acceptable, EV_READ, NULL);
+        event_del(ops->acceptable);
+        event_assign(ops->acceptable, ops->base, listener, EV_READ | EV_PERSIST, on_acceptable, ops);
+        if (takes)
+                event_add(ops->acceptable, NULL);
+}
+
 void ops_fini(struct ops *ops)
 {
         while (ops->n)

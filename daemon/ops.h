@@ -35,6 +35,9 @@ struct ops {
 };
 
 bool ops_init(struct ops *ops, int listener);
+
+/* As conns_listen(). */
+void ops_listen(struct ops *ops, int listener);
 void ops_fini(struct ops *ops);
 
 /* Runs one request line (without its line end) and writes the answer; for ops.c's connections and the tests.

@@ -139,6 +139,12 @@ static unsigned show_troubles(const struct core *core, struct mono now, struct j
                 json_text(j, NULL, "the pin table is full: writes are kept as a floor; raise max_pins");
                 troubles++;
         }
+        if (core->reload_refused) {
+                json_text(
+                    j, NULL,
+                    "the last reload was refused, an older config is in force: `pinrouted -t` tells why");
+                troubles++;
+        }
         if (!core->store || core_is_silent(core, now)) {
                 json_text(j, NULL, "writes are not being acknowledged: see the log");
                 troubles++;

@@ -115,9 +115,8 @@ bool vet_alone(int fd, const char *dir, bool (*known)(const char *name))
                 return true; /* the next to ask says it */
         if (st.st_mode & S_ISVTX) {
                 log_error("%s is a place for all, and dir is closed to others: name a directory of its own, "
-                          "such as "
-                          "%s/pinroute",
-                          dir, dir);
+                          "such as %s/pinroute, or, if it is for pinroute alone, chmod 0750 %s",
+                          dir, dir, dir);
                 return false;
         }
         if (!(st.st_mode & S_IRWXO) || !find_strange(fd, known, strange))

@@ -370,6 +370,7 @@ class Service(Story):
             done = self.system.ctl("reload", check=False)
             self.assertEqual(done.returncode, 1, done.stdout)
             self.assertEqual(self.system.ask("show", "config"), before)
+            self.assertIn("the last reload was refused", self.system.ctl("status").stdout)
             self.assertEqual(self.schedule(self.system), self.BOTH)
             self.assertEqual(self.reader.read("main").reason, "BALANCED")
             self.recorded()
@@ -378,6 +379,7 @@ class Service(Story):
         self.system.reload()
         self.system.wait_log("reloaded", since=seen)
         self.assertNotEqual(self.system.ask("show", "config"), before)
+        self.assertNotIn("the last reload was refused", self.system.ctl("status").stdout)
 
     def paused(self):
         """Both replicas stand still; a key that wrote is pinned until they go on."""

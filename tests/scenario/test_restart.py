@@ -276,6 +276,18 @@ class Quick(harness.Scenario):
         first.start()
         self.assertEqual(self.worker(first).record("main", "k", 60).status, "OK")
 
+    def test_a_daemon_whose_sockets_are_taken_away_listens_on_new_ones(self):
+        daemon = self.daemon({"main": NO_NODES})
+        connected = self.worker(daemon)
+        self.assertEqual(connected.record("main", "before", 60).status, "OK")
+        for name in ("pinrouted.sock", "ctl.sock"):
+            seen = len(daemon.log)
+            os.unlink(os.path.join(daemon.dir, name))
+            daemon.wait_log("a socket was removed there; listening on a new one", since=seen)
+        self.assertEqual(self.worker(daemon).record("main", "after", 60).status, "OK")
+        self.assertEqual(connected.record("main", "still", 60).status, "OK")
+        self.assertEqual(daemon.ask("show", "stats")["stats"]["records"], 3)
+
     def test_workers_that_were_there_first_find_the_daemon(self):
         daemon = self.daemon({"main": NO_NODES}, start=False)
         worker = self.worker(daemon)
