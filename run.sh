@@ -83,7 +83,7 @@ demo() {
 }
 
 soak() {
-        [[ "${1:-}" =~ ^[0-9]+$ ]] || { usage >&2; exit 2; }
+        [[ "${*}" =~ ^[1-9][0-9]*(\ --seed\ [0-9]+)?$ ]] || { usage >&2; exit 2; }
         need "${build_packages[@]}" "${demo_packages[@]}"
         build release
         mkdir -p build/release/tests # without the other tests, and what those need
@@ -140,7 +140,11 @@ run_all_tests() {
 
 # The table and what is said of a finding: fuzz.py.
 fuzz() {
+        local target
         [[ ${1:-} =~ ^[1-9][0-9]*$ ]] || { usage >&2; exit 2; }
+        for target in "${@:2}"; do
+                [ -e "tests/fuzz/fuzz_${target#fuzz_}.c" ] || fail "no fuzzer named $target in tests/fuzz"
+        done
         need "${build_packages[@]}" "${python_packages[@]}" "${test_packages[@]}"
         [ -w /dev/shm ] || with_shared_memory fuzz "$@"
         build asan
