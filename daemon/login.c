@@ -47,7 +47,7 @@ static void fill(const struct login *l, struct parameters *list, char *options, 
 {
         const char *more = login_option(l->conninfo, "options"), *host = login_option(l->conninfo, "host");
 
-        for (const PQconninfoOption *o = l->conninfo; o->keyword; o++)
+        for (const PQconninfoOption *o = l->conninfo; o && o->keyword; o++)
                 if (o->val && o->val[0])
                         add(list, o->keyword, o->val);
         if (!login_option(l->conninfo, "user") && l->user)

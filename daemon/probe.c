@@ -272,6 +272,7 @@ static void on_notice(void *arg, const PGresult *notice)
         snprintf(p->said, sizeof p->said, "%.16s: %.130s", severity ? severity : "notice", text ? text : "");
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): once per address of the name, RESOLVE_ADDRESSES_MAX at most */
 static void start_connecting(struct probe *p)
 {
         struct login login = {.conninfo = p->option, .user = p->host->user, .timeout_ms = p->timeout_ms};
