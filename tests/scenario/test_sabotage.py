@@ -49,6 +49,7 @@ class Control:
 
     def __init__(self):
         self.dir = harness.scratch("sabotage-", memory=True)
+        self._guard = harness.when_we_are_gone("rm", "-rf", self.dir)
         self.path = os.path.join(self.dir, "control")
         with open(self.path, "wb+") as f:
             f.truncate(self.FIELDS.size)
@@ -76,7 +77,7 @@ class Control:
 
     def close(self):
         self.map.close()
-        harness.shutil.rmtree(self.dir)
+        os.close(self._guard)
 
 
 class Positions:
