@@ -359,13 +359,19 @@ class Daemon:
             os.close(self._guard)
 
 
-def state_of(pid):
-    """The letter in /proc: R, S, T (stopped), Z ...; None when there is no such process."""
+def stat_of(pid):
+    """State and parent in /proc/PID/stat; (None, None) when there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-            return f.read().rpartition(")")[2].split()[0]
+            state, parent = f.read().rpartition(")")[2].split()[:2]
+            return state, int(parent)
     except OSError:
-        return None
+        return None, None
+
+
+def state_of(pid):
+    """The letter in /proc: R, S, T (stopped), Z ...; None when there is no such process."""
+    return stat_of(pid)[0]
 
 
 def as_hex(key):

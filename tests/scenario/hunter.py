@@ -50,7 +50,12 @@ class Hunt:
 
     def players(self):
         pids = sorted(int(name.rpartition("-")[2]) for name in os.listdir(self.place) if name.startswith("events-"))
-        return [pid for pid in pids if harness.state_of(pid) not in (None, "Z")]
+        return [pid for pid in pids if self.plays(pid)]
+
+    def plays(self, pid):
+        """A number of one that has ended may be somebody else's by now."""
+        state, parent = harness.stat_of(pid)
+        return state not in (None, "Z") and parent == self.process.pid
 
     def counted(self, kind):
         self.log.fault(kind)
