@@ -52,6 +52,7 @@ Test(value, bounds_themselves_are_inside)
 {
         static const struct value_rule count = {VALUE_COUNT, 2, 9}, time = {VALUE_DURATION, 2000, 9000};
         int64_t n;
+        cr_expect(!reads(count, "2x", &n) && !reads(count, "", &n));
         cr_expect(reads(count, "2", &n) && reads(count, "9", &n) && !reads(count, "1", &n) &&
                   !reads(count, "10", &n));
         cr_expect(reads(time, "2s", &n) && reads(time, "9s", &n) && !reads(time, "1999ms", &n) &&
@@ -99,6 +100,13 @@ Test(value, paths_addresses_and_groups_are_looked_at)
             {VALUE_LISTEN, "1.2.3.4:80x", false},
             {VALUE_LISTEN, "1.2.3.4:65536", false},
             {VALUE_LISTEN, "[]:1", false},
+            {VALUE_LISTEN, "[::1:80", false},
+            {VALUE_LISTEN, "1.2.3.4:0", false},
+            {VALUE_LISTEN, "1.2.3.4", false},
+            {VALUE_LISTEN, "/run/pinroute/http", true},
+            {VALUE_USER, "games", true},
+            {VALUE_USER, "", true},
+            {VALUE_USER, "two words", false},
             {VALUE_GROUP, "www-data", true},
             {VALUE_GROUP, "", true},
             {VALUE_GROUP, "a,b", false},
