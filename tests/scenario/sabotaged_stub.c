@@ -139,7 +139,7 @@ static bool lives(void)
 /* false: the call was not made as often. */
 static bool strike(enum sabotage_call call, const char *name, int error, unsigned number, bool for_good)
 {
-        char what[100];
+        static char what[100];
         snprintf(what, sizeof what, "%s %s number %u%s", name, strerrorname_np(error), number,
                  for_good ? " for good" : "");
         life_of = what;
@@ -191,7 +191,9 @@ int main(int argc, char **argv)
                                 if (!strike(calls[i].call, calls[i].name, errors[e], n, false))
                                         break;
                 printf("%s: %lu strikes\n", calls[i].name, struck - before);
-                EXPECT(struck > before);
+                life_of = calls[i].name;
+                if (calls[i].call != SABOTAGE_ppoll) /* not called where the daemon is the quicker one */
+                        EXPECT(struck > before);
         }
         unsigned long before = struck;
         for (unsigned n = 1; n <= ALLOCATIONS; n++)
