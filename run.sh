@@ -93,13 +93,14 @@ soak() {
         PINROUTE_BUILD=$PWD/build/release exec /usr/bin/python3 -B tests/scenario/hunter.py "$@"
 }
 
-# `run_tests PRESET ARGUMENTS...`: runs ctest there and keeps its log for the tally.
+# `run_tests PRESET ARGUMENTS...`: runs ctest there and keeps its log for the tally.  One more at a time than there are
+# cores: most of them wait for servers, clocks and deadlines.
 run_tests() {
         local preset=$1
         shift
         say "tests of build/$preset"
         rm -f "build/$preset/Testing/Temporary/LastTest.log" "build/logs/test-$preset.log"
-        ctest --test-dir "build/$preset" --timeout "$test_timeout" --no-tests=error -j 2 "$@" || true
+        ctest --test-dir "build/$preset" --timeout "$test_timeout" --no-tests=error -j "$(($(nproc) + 1))" "$@" || true
         mv "build/$preset/Testing/Temporary/LastTest.log" "build/logs/test-$preset.log" || true
 }
 
