@@ -387,27 +387,46 @@ static bool ends_well(pid_t child)
         return false;
 }
 
+/* The instant that is left: the child has the number already, and takes the answer that its parent waits for.
+ * Then that call has failed, as any may; what counts is that it says so, and that the next one is none the worse. */
+static bool records_or_says_so(const struct handle *h, int *late)
+{
+        int rc = record(*h);
+        *late += rc == PINROUTE_E_UNREACHABLE;
+        return (rc == PINROUTE_OK || rc == PINROUTE_E_UNREACHABLE) && reads_primary(*h);
+}
+
+static bool recovers(const struct handle *h)
+{
+        for (int64_t end = now_ms() + PATIENT; now_ms() < end;)
+                if (record(*h) == PINROUTE_OK)
+                        return true;
+        return false;
+}
+
 static void check_forks_inside(void)
 {
         char more[100];
         struct handle h = open_handle(PATIENT);
         struct sigaction act = {.sa_handler = on_fork};
         struct itimerval t = {{0, 3000}, {0, 3000}}, none = {{0, 0}, {0, 0}};
-        int bad = 0, n = 0;
+        int bad = 0, late = 0, n = 0;
         FAKE_MUST(records(h));
+        pinroute_set_timeout(h.pr, 1000);
         sigaction(SIGALRM, &act, NULL);
         setitimer(ITIMER_REAL, &t, NULL);
         for (int64_t end = now_ms() + PATIENT; n_children < (full ? 1000 : 60) && now_ms() < end;) {
-                bool good = record(h) == PINROUTE_OK && reads_primary(h);
+                bool good = records_or_says_so(&h, &late);
                 if (is_child)
-                        _exit(good && record(h) == PINROUTE_OK ? 0 : 1);
+                        _exit(good && recovers(&h) ? 0 : 1);
                 bad += !good;
         }
         setitimer(ITIMER_REAL, &none, NULL);
         for (; n < n_children; n++)
                 bad += !ends_well(children[n]);
-        snprintf(more, sizeof more, "%d children, %d failures", n, bad);
-        report(n > 10 && !bad, "a signal forks inside its calls, and both go on", more);
+        snprintf(more, sizeof more, "%d children, %d failures, %d calls that ended late", n, bad, late);
+        report(n > 10 && !bad && late <= n / 10 && recovers(&h),
+               "a signal forks inside its calls, and both go on", more);
         pinroute_close(&h.pr);
 }
 
