@@ -194,6 +194,8 @@ static void give_up(struct probe *p, enum prober_result_kind kind, const char *w
         struct prober_result r = blank(p, kind);
 
         text_clean(r.text, sizeof r.text, why);
+        if (!r.text[strspn(r.text, " ")])
+                snprintf(r.text, sizeof r.text, "the server gave no reason");
         text_hide(r.text, p->conn ? PQpass(p->conn) : NULL);
         hang_up(p);
         give(p, &r);
