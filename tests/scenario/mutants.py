@@ -43,10 +43,7 @@ MUTANTS = [
            ("daemon/fence.c",
             "        if (f->carried == f->open)\n                fence_open_next(f);\n"
             "        f->asked = f->open - 1;\n",
-            "        f->asked = f->open;\n"),
-           ("daemon/fence.c",
-            "                f->fenced = f->asked;\n",
-            "                f->fenced = f->asked;\n                f->open += f->open == f->asked;\n")),
+            "        if (f->fenced == f->open)\n                fence_open_next(f);\n        f->asked = f->open;\n")),
     mutant("restart-unseen", "a replica's caught-up generation never falls, though it restarts at an older position",
            ("daemon/cluster.c", '"%s", why);\n        forget_caught_up(c, n);\n', '"%s", why);\n'),
            ("daemon/cluster.c",
