@@ -5,6 +5,7 @@
 #include "client/clock.h"
 #include "client/known.h"
 #include "client/scope.h"
+#include "client/tell.h"
 
 static_assert(PINROUTE_TOKEN_SIZE > PNR_TOKEN_CHARS, "public: for life");
 
@@ -102,7 +103,7 @@ static struct need need_for(struct pinroute *pr, unsigned cluster, const struct 
         if (known && k.now.ms < k.pin.until_ms && pnr_stamp_covers(k.stamp, t->stamp))
                 return k.pin;
         uint64_t generation = CHOOSE_NOBODY;
-        if (known && !handle_token(pr, cluster, t->key, t->stamp, left_ms, &generation))
+        if (known && !tell_token(pr, cluster, t->key, t->stamp, left_ms, &generation))
                 generation = CHOOSE_NOBODY;
         return (struct need){.generation = generation, .until_ms = mono_plus(clock_coarse(), left_ms).ms};
 }

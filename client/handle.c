@@ -22,7 +22,6 @@
 #define TIMEOUT_MS     50
 #define TIMEOUT_MAX_MS 60000
 #define STALE_AFTER_MS 1000 /* until a store has said otherwise */
-#define PIN_MS         15000
 #define DIR_DEFAULT    "/run/pinroute"
 
 static_assert(PINROUTE_NODE_SIZE == PNR_NAME_SIZE && PINROUTE_KEY_MAX == PNR_KEY_MAX, "the store's limits");
@@ -261,124 +260,19 @@ int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_ke
         return decide(&v, need ? use_needing : use_decision);
 }
 
-static struct view_pulse pulse_of(const struct pinroute *pr)
+struct ask *handle_ask(struct pinroute *pr) { return &pr->ask; }
+struct owed *handle_owed(struct pinroute *pr) { return &pr->owed; }
+struct lock *handle_table(struct pinroute *pr) { return &pr->fresh->table; }
+const char *handle_name(const struct pinroute *pr, unsigned cluster) { return pr->name[cluster]; }
+
+struct view_pulse handle_pulse(const struct pinroute *pr)
 {
         return view_pulse(atomic_load_explicit(&pr->view, memory_order_acquire));
 }
 
-static int use_pin_ms(struct visit *v)
-{
-        const volatile struct pnr_cluster *c = v->facts.cluster;
-        uint32_t *ret = v->ret;
-        ret[0] = c->pin_ms;
-        ret[1] = c->max_pin_ms;
-        return PINROUTE_OK;
-}
-
-/* A record that failed: this process pins the key by itself. */
-static void owe(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms)
-{
-        uint32_t limits[2];
-        struct visit v = {.pr = pr, .cluster = cluster, .hurried = true, .ret = limits};
-        if (handle_visit(&v, use_pin_ms) != PINROUTE_OK) {
-                limits[0] = PIN_MS;
-                limits[1] = UINT32_MAX;
-        }
-        ms = ms ? ms : limits[0];
-        ms = ms < limits[1] ? ms : limits[1];
-        struct mono now = clock_coarse();
-        int64_t end_ms = mono_plus(now, ms).ms;
-        if (!lock_take(&pr->fresh->table, clock_ns() + 10 * CLOCK_NS_PER_MS)) {
-                owed_put_all(&pr->owed, end_ms);
-                return;
-        }
-        owed_put(&pr->owed, cluster, key, op == PNR_OP_RECORD ? end_ms : 0, op == PNR_OP_HOLD ? end_ms : 0,
-                 now);
-        lock_give(&pr->fresh->table);
-}
-
-static struct pnr_request request_for(const struct pinroute *pr, unsigned cluster, struct pnr_key key,
-                                      unsigned op, uint32_t ms)
-{
-        struct pnr_request q = {.op = (uint16_t)op, .key = {key.w[0], key.w[1]}, .ms = ms};
-        memcpy(q.cluster, pr->name[cluster], sizeof q.cluster);
-        return q;
-}
-
-static int ask_for(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms,
-                   int64_t deadline_ns)
-{
-        struct pnr_reply r;
-        struct pnr_request q = request_for(pr, cluster, key, op, ms);
-        int status = ask(&pr->ask, &q, pulse_of(pr), deadline_ns, &r);
-        if (status != PINROUTE_OK)
-                return status;
-        bool known =
-            r.status == PINROUTE_OK || r.status == PINROUTE_E_INVALID || r.status == PINROUTE_E_CLUSTER;
-        return known ? (int)r.status : PINROUTE_E_REFUSED;
-}
-
-static bool pay_one(struct pinroute *pr, const struct owed_debt *d, unsigned op, int64_t end_ms,
-                    int64_t deadline_ns)
-{
-        int64_t left_ms = end_ms - clock_coarse().ms;
-        if (left_ms <= 0)
-                return true;
-        uint32_t ms = left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
-        return ask_for(pr, d->cluster, d->key, op, ms, deadline_ns) == PINROUTE_OK;
-}
-
-/* The daemon answers: what failed earlier is sent again, as far as this call's time goes. */
-static void pay(struct pinroute *pr, int64_t deadline_ns)
-{
-        for (unsigned i = 0; i < OWED_MAX && clock_ns() < deadline_ns; i++) {
-                struct owed_debt d;
-                if (!owed_get(&pr->owed, i, clock_coarse(), &d))
-                        continue;
-                if (!pay_one(pr, &d, PNR_OP_HOLD, d.hold_ms, deadline_ns) ||
-                    !pay_one(pr, &d, PNR_OP_RECORD, d.until_ms, deadline_ns) ||
-                    !lock_take(&pr->fresh->table, deadline_ns))
-                        continue;
-                owed_drop(&pr->owed, i, &d);
-                lock_give(&pr->fresh->table);
-        }
-}
-
-static int64_t deadline_of(const struct pinroute *pr)
+int64_t handle_deadline(const struct pinroute *pr)
 {
         return clock_ns() + atomic_load(&pr->timeout_ms) * CLOCK_NS_PER_MS;
-}
-
-static int tell(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned op, uint32_t ms)
-{
-        int64_t deadline_ns = deadline_of(pr);
-        int status = ask_for(pr, cluster, key, op, ms, deadline_ns);
-        if (status == PINROUTE_E_UNREACHABLE || status == PINROUTE_E_REFUSED)
-                owe(pr, cluster, key, op, ms);
-        else
-                pay(pr, deadline_ns);
-        return status;
-}
-
-int handle_record(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned seconds)
-{
-        uint32_t ms = seconds > UINT32_MAX / 1000 ? UINT32_MAX : seconds * 1000;
-        return tell(pr, cluster, key, PNR_OP_RECORD, ms);
-}
-
-bool handle_token(struct pinroute *pr, unsigned cluster, struct pnr_key key, uint64_t stamp, uint32_t ms,
-                  uint64_t *generation)
-{
-        struct pnr_reply r;
-        struct pnr_request q = request_for(pr, cluster, key, PNR_OP_TOKEN, ms);
-        int64_t deadline_ns = deadline_of(pr);
-        q.stamp = stamp;
-        if (ask_if_there(&pr->ask, &q, pulse_of(pr), deadline_ns, &r) != PINROUTE_OK ||
-            r.status != PINROUTE_OK)
-                return false;
-        pay(pr, deadline_ns);
-        *generation = r.generation;
-        return true;
 }
 
 int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
@@ -408,21 +302,6 @@ int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_
         if (ret->reason == PINROUTE_FORCED)
                 ret->reason = PINROUTE_WRITE;
         return status;
-}
-
-int pinroute_record_write(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
-                          unsigned seconds)
-{
-        if (!handle_has(pr, cluster) || !handle_key_fits(key, len))
-                return PINROUTE_E_INVALID;
-        return handle_record(pr, cluster, pnr_key_of(key, len), seconds);
-}
-
-int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t len, unsigned ms)
-{
-        if (!handle_has(pr, cluster) || !handle_key_fits(key, len) || ms == 0)
-                return PINROUTE_E_INVALID;
-        return tell(pr, cluster, pnr_key_of(key, len), PNR_OP_HOLD, ms);
 }
 
 struct endpoint_wanted {

@@ -1,4 +1,4 @@
-/* handle.h -- the handle behind pinroute.h, as far as scopes and tokens need it.
+/* handle.h -- the handle behind pinroute.h, as far as scopes, tokens and records need it.
  * handle.c is the only file that knows what lies in it. */
 #ifndef PINROUTE_HANDLE_H
 #define PINROUTE_HANDLE_H
@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/ask.h"
 #include "client/choose.h"
+#include "client/owed.h"
 #include "client/pinroute.h"
 #include "client/view.h"
 #include "proto/key.h"
@@ -27,14 +29,6 @@ int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key
  * will do */
 int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
                       const struct need *need, const char *stay, struct pinroute_decision *ret);
-
-/* pinroute_record_write() of a hashed key. */
-int handle_record(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned seconds);
-
-/* Asks the daemon to pin the key for a token's write, and what its pin then carries.  false: no daemon, no
- * answer in time, or not this one. */
-bool handle_token(struct pinroute *pr, unsigned cluster, struct pnr_key key, uint64_t stamp, uint32_t ms,
-                  uint64_t *generation);
 
 /* One question to the store. */
 struct visit {
@@ -65,6 +59,16 @@ void handle_unknown(const struct pinroute *pr, struct pinroute_decision *ret);
 
 /* The daemon's time, coarsely. */
 struct mono handle_now(const struct pinroute *pr);
+
+/* For tell.c: the handle's own, the lock of its table of debts, and the name of a cluster that it has. */
+struct ask *handle_ask(struct pinroute *pr);
+struct owed *handle_owed(struct pinroute *pr);
+struct lock *handle_table(struct pinroute *pr);
+const char *handle_name(const struct pinroute *pr, unsigned cluster);
+
+/* What the store says now, for the breaker; when a call that asks the daemon and begins now must be over. */
+struct view_pulse handle_pulse(const struct pinroute *pr);
+int64_t handle_deadline(const struct pinroute *pr);
 
 /* Is a decision of `then` still one that a scope may repeat? */
 bool handle_is_fresh(const struct pinroute *pr, struct mono then);

@@ -8,6 +8,7 @@
 #include "client/clock.h"
 #include "client/handle.h"
 #include "client/known.h"
+#include "client/tell.h"
 
 static_assert(sizeof(struct pinroute_decision) == 112, "public: libpinroute.so.0 for life");
 static_assert(sizeof(struct pinroute_scope) == 256 + 112, "public: libpinroute.so.0 for life");
@@ -79,7 +80,7 @@ int pinroute_scope_end(struct pinroute_scope *s)
         s->flags &= (unsigned)~(WROTE | DECIDED);
         if (s->status != PINROUTE_OK || !owes)
                 return s->status;
-        return handle_record(s->pr, s->cluster, key_of(s), 0);
+        return tell_record(s->pr, s->cluster, key_of(s), 0);
 }
 
 static bool is_forced(const struct pinroute_scope *s) { return s->forced || s->flags & WROTE; }
