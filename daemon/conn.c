@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,6 +24,8 @@
 static void drop(struct conn *c)
 {
         TAILQ_REMOVE(&c->all->by_use, c, by_use);
+        if (c->waits)
+                TAILQ_REMOVE(&c->all->waiting, c, by_wait);
         c->all->n--;
         event_free(c->readable);
         close(c->fd);
@@ -63,25 +66,88 @@ static bool make_room(struct conns *cs)
         return false;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static enum conn_next look_ahead(const struct conn *c)
 {
-        (void)what;
-        struct conn *c = arg;
+        struct pnr_request head;
+        ssize_t n = recv(c->fd, &head, sizeof head, MSG_DONTWAIT | MSG_PEEK);
+        return n == (ssize_t)sizeof head && head.op == PNR_OP_RECORDS ? CONN_RECORDS : CONN_SINGLE;
+}
+
+/* The last places of a turn are for single frames: who records many keys leaves some for who records one. */
+static bool has_room(struct conn *c)
+{
+        unsigned left = CONN_BATCH - c->all->n_pins;
+        if (left >= 2 * PNR_RECORDS_MAX || left == 0)
+                return left > 0;
+        if (c->next == CONN_UNKNOWN)
+                c->next = look_ahead(c);
+        return c->next == CONN_SINGLE;
+}
+
+static void set_waiting(struct conn *c, bool waits)
+{
+        if (waits && !c->waits)
+                TAILQ_INSERT_TAIL(&c->all->waiting, c, by_wait);
+        if (!waits && c->waits)
+                TAILQ_REMOVE(&c->all->waiting, c, by_wait);
+        c->waits = waits;
+}
+
+static void put_in_batch(struct conns *cs, struct conn *c)
+{
+        const struct pnr_records *f = &cs->frame;
+        unsigned n = f->head.op == PNR_OP_RECORDS ? f->head.n : 0;
+        memcpy(cs->key + cs->n_keys, f->key, n * sizeof *f->key);
+        cs->item[cs->n_batch] =
+            (struct core_item){.request = f->head, .keys = (const uint64_t(*)[2])(cs->key + cs->n_keys)};
+        cs->from[cs->n_batch++] = c;
+        cs->n_keys += n;
+        cs->n_pins += n ? n : 1;
+        c->in_batch = true;
+}
+
+/* Its next frame, if that has room in this turn. */
+static void take(struct conn *c)
+{
         struct conns *cs = c->all;
-        if (c->in_batch || cs->n_batch == CONN_BATCH)
-                return; /* it is its turn again after this one */
-        struct core_item *it = &cs->item[cs->n_batch];
-        ssize_t n = recv(fd, &it->request, sizeof it->request, MSG_DONTWAIT | MSG_TRUNC);
+        bool fits = has_room(c);
+        set_waiting(c, !fits);
+        if (!fits)
+                return;
+        ssize_t n = recv(c->fd, &cs->frame, sizeof cs->frame, MSG_DONTWAIT | MSG_TRUNC);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
-        if (n > 0 && pnr_request_valid(&it->request, (size_t)n)) {
-                it->answered = false;
-                c->in_batch = true;
-                cs->from[cs->n_batch++] = c;
+        c->next = CONN_UNKNOWN;
+        if (n > 0 && pnr_frame_valid(&cs->frame, (size_t)n)) {
+                put_in_batch(cs, c);
                 return;
         }
         cs->core->stats.closed_garbage += n > 0;
         drop(c);
+}
+
+/* They are as readable as ever, but epoll tells of them in the order in which they first were: behind a few
+ * that always send whole frames of keys, the same ones would find each turn full. */
+static void take_waiting(struct conns *cs)
+{
+        struct conn *c, *next;
+        for (c = TAILQ_FIRST(&cs->waiting); c && cs->n_pins < CONN_BATCH; c = next) {
+                next = TAILQ_NEXT(c, by_wait);
+                take(c);
+        }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd, (void)what;
+        struct conn *c = arg;
+        bool waited = c->waits;
+        if (c->in_batch)
+                return; /* it is its turn again after this one */
+        if (c->all->n_batch == 0)
+                take_waiting(c->all); /* closes those that have nothing to say: this one, if it waited */
+        if (!waited)
+                take(c);
 }
 
 static bool adopt(struct conns *cs, int fd)
@@ -175,8 +241,9 @@ bool conns_init(struct conns *cs, struct event_base *base, struct core *core, in
 {
         cs->core = core;
         cs->base = base;
-        cs->n = cs->n_batch = 0;
+        cs->n = cs->n_batch = cs->n_keys = cs->n_pins = 0;
         TAILQ_INIT(&cs->by_use);
+        TAILQ_INIT(&cs->waiting);
         cs->acceptable = event_new(base, listener, EV_READ | EV_PERSIST, on_acceptable, cs);
         cs->again = event_new(base, -1, 0, on_again, cs);
         return cs->acceptable && cs->again && !event_add(cs->acceptable, NULL);
@@ -216,8 +283,7 @@ static int by_arrival(const void *a, const void *b)
 }
 
 /* Nobody is idle and somebody waits: of those who have just been answered, the ones who came first go to the
- * end of the queue.  A stub has no question out then, so none is lost, and it was heard: a greeting and more.
- */
+ * end of the queue.  They were heard: a greeting and more; what a stub has sent ahead it sends again. */
 static void take_turns(struct conns *cs, unsigned n)
 {
         unsigned swaps = 0;
@@ -243,7 +309,7 @@ void conns_reply(struct conns *cs)
         for (unsigned i = 0; i < cs->n_batch; i++)
                 if (answer(cs, cs->from[i], &cs->item[i]))
                         cs->from[n++] = cs->from[i];
-        cs->n_batch = 0;
+        cs->n_batch = cs->n_keys = cs->n_pins = 0;
         take_turns(cs, n);
 }
 

@@ -8,14 +8,18 @@
 
 #include "daemon/core.h"
 
-#define CONN_BATCH     512 /* frames of one turn, and so of one transaction */
+#define CONN_BATCH     512 /* pins of one turn, and so of one transaction; a HELLO counts as one */
 #define CONN_SPARE_FDS 64  /* descriptors beside the connections'; half of them where `ulimit -n` is tight */
 
 struct event;
 struct event_base;
 
+/* What the frame is that waits in the socket. */
+enum conn_next { CONN_UNKNOWN, CONN_SINGLE, CONN_RECORDS };
+
 struct conn {
         TAILQ_ENTRY(conn) by_use; /* least recently used first */
+        TAILQ_ENTRY(conn) by_wait;
         struct conns *all;
         struct event *readable;
         int fd;
@@ -24,6 +28,8 @@ struct conn {
         struct mono since, last;
         uint64_t requests;
         bool in_batch;
+        bool waits;          /* its turn was full: among the first in the next one */
+        enum conn_next next; /* reset when that frame is taken */
 };
 
 TAILQ_HEAD(conn_list, conn);
@@ -32,11 +38,14 @@ struct conns {
         struct core *core;
         struct event_base *base;
         struct event *acceptable, *again;
-        struct conn_list by_use;
+        struct conn_list by_use, waiting;
         unsigned n;
+        struct pnr_records frame; /* the one that is being taken */
         struct core_item item[CONN_BATCH];
         struct conn *from[CONN_BATCH];
         unsigned n_batch;
+        uint64_t key[CONN_BATCH][2]; /* of RECORDS frames */
+        unsigned n_keys, n_pins;
 };
 
 bool conns_init(struct conns *cs, struct event_base *base, struct core *core, int listener);

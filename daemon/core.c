@@ -218,9 +218,9 @@ static int64_t bounded_ms(const struct cluster *c, int64_t asked_ms)
         return asked_ms < c->conf.max_pin_seconds_ms ? asked_ms : c->conf.max_pin_seconds_ms;
 }
 
-static struct pnr_slot slot_of(const struct core *core, const struct cluster *c, const struct pnr_request *q)
+static struct pnr_slot slot_of(const struct core *core, const struct cluster *c, const uint64_t words[2])
 {
-        struct pnr_key key = {{q->key[0], q->key[1]}};
+        struct pnr_key key = {{words[0], words[1]}};
         return pnr_slot_of(key, c->number, store_seed(core->store));
 }
 
@@ -228,7 +228,7 @@ static struct pnr_slot slot_of(const struct core *core, const struct cluster *c,
 static int look_for_cover(struct core *core, const struct cluster *c, struct core_item *it, struct mono now)
 {
         struct pnr_pin pin;
-        int rc = store_get_pin(core->store, slot_of(core, c, &it->request), &pin);
+        int rc = store_get_pin(core->store, slot_of(core, c, it->request.key), &pin);
         if (rc == STORE_ABSENT)
                 return STORE_OK;
         it->covered =
@@ -249,16 +249,28 @@ static uint64_t stamp_of(const struct core *core, const struct pnr_request *q)
         return q->op == PNR_OP_HOLD ? 0 : core->stamp;
 }
 
-/* Pins one key, or the whole cluster where the table takes no more. */
+static int pin_keys(struct core *core, const struct cluster *c, const struct core_item *it,
+                    struct pnr_pin *add, struct mono now)
+{
+        bool many = it->request.op == PNR_OP_RECORDS;
+        unsigned n = many ? it->request.n : 1;
+        int rc = STORE_OK;
+        for (unsigned i = 0; i < n && rc == STORE_OK; i++) {
+                struct pnr_slot slot = slot_of(core, c, many ? it->keys[i] : it->request.key);
+                add->ident = slot.ident;
+                rc = store_merge_pin(core->store, slot, add, now, NULL);
+        }
+        return rc;
+}
+
+/* Pins the request's keys, or the whole cluster where the table takes no more. */
 static int pin(struct core *core, struct cluster *c, struct core_item *it, int64_t ms, bool as_floor,
                struct mono now)
 {
         const struct pnr_request *q = &it->request;
         bool hold = q->op == PNR_OP_HOLD;
         struct mono until = mono_plus(now, ms);
-        struct pnr_slot slot = slot_of(core, c, q);
         struct pnr_pin add = {
-            .ident = slot.ident,
             .generation = cluster_pin(c, now, ms),
             .until_ms = until.ms,
             .hold_ms = hold ? until.ms : 0,
@@ -268,7 +280,7 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
         if (hold)
                 cluster_hold(c, until);
         if (!as_floor)
-                return store_merge_pin(core->store, slot, &add, now, NULL);
+                return pin_keys(core, c, it, &add, now);
         cluster_raise_floor(c, now, ms, "the pin table is full");
         if (hold)
                 cluster_hold_floor(c, until);
@@ -278,7 +290,8 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
 
 static bool lacks_something(const struct pnr_request *q)
 {
-        return (q->op != PNR_OP_RECORD && !q->ms) || (q->op == PNR_OP_TOKEN && !q->stamp);
+        bool records = q->op == PNR_OP_RECORD || q->op == PNR_OP_RECORDS;
+        return (!records && !q->ms) || (q->op == PNR_OP_TOKEN && !q->stamp);
 }
 
 static int apply(struct core *core, struct core_item *it, bool as_floor, struct mono now)
@@ -296,6 +309,7 @@ static int apply(struct core *core, struct core_item *it, bool as_floor, struct 
         it->covered = false;
         if (q->op == PNR_OP_HELLO) {
                 it->reply.turn = core->cursor++;
+                it->reply.records_max = PNR_RECORDS_MAX;
                 return STORE_OK;
         }
         struct cluster *c = core_find_cluster(core, q->cluster);
@@ -443,13 +457,14 @@ static uint64_t *counter_of(struct core_stats *stats, unsigned op)
 
 static void count_item(struct core *core, const struct core_item *it)
 {
+        unsigned keys = it->request.op == PNR_OP_RECORDS ? it->request.n : 1;
         if (it->reply.status != PINROUTE_OK)
                 core->stats.refused++;
         else if (it->request.op == PNR_OP_HELLO)
                 core->stats.hellos++;
         else if (!it->covered) {
-                *counter_of(&core->stats, it->request.op) += 1;
-                core->stats.floored_records += it->reply.generation == 0;
+                *counter_of(&core->stats, it->request.op) += keys;
+                core->stats.floored_records += it->reply.generation == 0 ? keys : 0;
         }
 }
 

@@ -42,6 +42,7 @@ struct core_stats {
 /* A worker's request of this turn and its answer. */
 struct core_item {
         struct pnr_request request;
+        const uint64_t (*keys)[2]; /* RECORDS: request.n of them, whoever's they are */
         struct pnr_reply reply;
         bool answered; /* committed: the reply may be sent.  If not, the connection is to be closed */
         bool covered;  /* a token's write was pinned already: nothing was merged */

@@ -29,11 +29,15 @@ static bool all_zero(const void *bytes, size_t n)
         return true;
 }
 
+static bool is_ours(const struct pnr_request *q)
+{
+        return q->magic == PNR_WIRE_MAGIC && q->version == PNR_WIRE_VERSION &&
+               all_zero(q->reserved, sizeof q->reserved);
+}
+
 bool pnr_request_valid(const struct pnr_request *q, size_t size)
 {
-        if (size != sizeof *q || q->magic != PNR_WIRE_MAGIC || q->version != PNR_WIRE_VERSION)
-                return false;
-        if (q->reserved32 || !all_zero(q->reserved, sizeof q->reserved))
+        if (size != sizeof *q || !is_ours(q) || q->n)
                 return false;
         switch (q->op) {
         case PNR_OP_HELLO:
@@ -44,6 +48,16 @@ bool pnr_request_valid(const struct pnr_request *q, size_t size)
         case PNR_OP_TOKEN: return pnr_name_valid(q->cluster);
         }
         return false;
+}
+
+bool pnr_frame_valid(const struct pnr_records *f, size_t size)
+{
+        const struct pnr_request *q = &f->head;
+        if (size != sizeof *f)
+                return pnr_request_valid(q, size);
+        return is_ours(q) && q->op == PNR_OP_RECORDS && pnr_name_valid(q->cluster) && !q->key[0] &&
+               !q->key[1] && !q->stamp && q->n >= 1 && q->n <= PNR_RECORDS_MAX &&
+               all_zero(f->key + q->n, (PNR_RECORDS_MAX - q->n) * sizeof *f->key);
 }
 
 bool pnr_reply_valid(const struct pnr_reply *r, size_t size, const struct pnr_request *asked)

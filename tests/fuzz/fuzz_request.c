@@ -59,7 +59,7 @@ static void check_reply(const struct core_item *it)
         const struct pnr_request *q = &it->request;
         const struct pnr_reply *r = &it->reply;
         MUST_BE(pnr_reply_valid(r, sizeof *r, q));
-        MUST_BE(!r->reserved && !r->reserved32 && r->epoch == core.epoch && r->now_ms == core_now.ms);
+        MUST_BE(!r->reserved && r->epoch == core.epoch && r->now_ms == core_now.ms);
         bool known = q->op == PNR_OP_HELLO || core_find_cluster(&core, q->cluster);
         bool whole = q->op == PNR_OP_HELLO ||
                      ((q->op == PNR_OP_RECORD || q->ms) && (q->op != PNR_OP_TOKEN || q->stamp));

@@ -94,6 +94,23 @@ static inline struct core_item core_item(enum pnr_op op, const char *cluster, ui
         return it;
 }
 
+/* Keys `first` and on; as core_pin() looks for them. */
+static inline struct core_item core_item_many(const char *cluster, uint64_t first, unsigned n, uint32_t ms)
+{
+        static uint64_t keys[8][PNR_RECORDS_MAX][2]; /* the last few's */
+        static unsigned turn;
+        uint64_t(*k)[2] = keys[turn++ % 8];
+        struct core_item it = core_item(PNR_OP_RECORDS, cluster, first, ms);
+        it.request.key[0] = it.request.key[1] = 0;
+        it.request.n = n;
+        for (unsigned i = 0; i < n; i++) {
+                k[i][0] = first + i;
+                k[i][1] = ~k[i][0];
+        }
+        it.keys = (const uint64_t(*)[2])k;
+        return it;
+}
+
 /* One turn with these requests, `ms` later. */
 static inline void core_step(struct core_item *items, unsigned n, int64_t ms)
 {

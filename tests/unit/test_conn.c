@@ -40,13 +40,14 @@ static void close_all(void)
 
 TestSuite(conn, .init = open_all, .fini = close_all);
 
-static unsigned taken; /* frames of the last turn */
+static unsigned taken, pins; /* of the last turn: frames, and what they pin */
 
 /* One turn of the daemon's loop. */
 static void turn(void)
 {
         event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
         taken = conns.n_batch;
+        pins = conns.n_pins;
         core_now = clock_mono();
         core_turn(&core, conns.item, conns.n_batch, NULL, NULL, core_now);
         conns_reply(&conns);
@@ -74,6 +75,27 @@ static struct pnr_request hello(uint64_t number)
 {
         return (struct pnr_request){
             .magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION, .op = PNR_OP_HELLO, .number = number};
+}
+
+/* Its keys are number << 8 and on, also where it may not have so many. */
+static struct pnr_records records(uint64_t number, unsigned n)
+{
+        struct pnr_records f = {.head = hello(number)};
+        f.head.op = PNR_OP_RECORDS;
+        strcpy(f.head.cluster, "main");
+        f.head.ms = 60000;
+        f.head.n = n;
+        for (unsigned i = 0; i < n && i < PNR_RECORDS_MAX; i++) {
+                f.key[i][0] = (number << 8) + i;
+                f.key[i][1] = ~f.key[i][0];
+        }
+        return f;
+}
+
+static bool tell(int fd, uint64_t number, unsigned n)
+{
+        struct pnr_records f = records(number, n);
+        return send(fd, &f, sizeof f, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof f;
 }
 
 static void ask(int fd, uint64_t number)
@@ -127,10 +149,10 @@ Test(conn, each_connection_gets_one_frame_a_turn_and_its_answers_in_order)
 
 Test(conn, a_malformed_frame_closes_its_connection_only)
 {
-        unsigned char frame[sizeof(struct pnr_request) + 1000];
+        unsigned char frame[sizeof(struct pnr_records) + 1000];
         struct pnr_request good = hello(1), q;
         int other = connected();
-        for (unsigned i = 0; i < 9; i++) {
+        for (unsigned i = 0; i < 13; i++) {
                 int fd = connected();
                 size_t size = sizeof q;
                 q = good;
@@ -144,6 +166,10 @@ Test(conn, a_malformed_frame_closes_its_connection_only)
                 case 6: size = sizeof q + 1; break;
                 case 7: size = sizeof frame; break;
                 case 8: q.op = PNR_OP_RECORD; break; /* of a cluster without a name */
+                case 9: size = sizeof(struct pnr_records); break;
+                case 10: q = records(1, 2).head; break;
+                case 11: q = records(1, PNR_RECORDS_MAX + 1).head, size = sizeof(struct pnr_records); break;
+                case 12: q = records(1, 2).head, size = sizeof(struct pnr_records) + 1; break;
                 }
                 memset(frame, 0, sizeof frame);
                 memcpy(frame, &q, sizeof q);
@@ -398,4 +424,115 @@ Test(conn, a_turn_takes_a_bounded_batch_and_the_next_one_the_rest)
                 cr_assert_eq(answer(fd[i]), i + 1);
                 close(fd[i]);
         }
+}
+
+Test(conn, many_records_of_a_frame_are_pinned_and_answered_once)
+{
+        int fd = connected();
+        cr_assert(tell(fd, 7, PNR_RECORDS_MAX));
+        turn();
+        cr_expect_eq(taken, 1);
+        cr_expect_eq(pins, PNR_RECORDS_MAX);
+        cr_expect_eq(answer(fd), 7);
+        for (unsigned i = 0; i < PNR_RECORDS_MAX; i++)
+                cr_expect_eq(core_pin("main", (7 << 8) + i).until_ms, core_now.ms + 60000);
+        cr_assert(tell(fd, 8, 1));
+        ask(fd, 9);
+        turn();
+        cr_expect_eq(pins, 1);
+        turn();
+        cr_expect_eq(answer(fd), 8);
+        cr_expect_eq(answer(fd), 9);
+        cr_expect_eq(core_pin("main", 8 << 8).until_ms, core_now.ms + 60000);
+        close(fd);
+}
+
+#define GREEDY 32
+
+/* They always have something in their sockets. */
+static void feed(const int greedy[GREEDY])
+{
+        for (unsigned i = 0; i < GREEDY; i++) {
+                while (answer(greedy[i]) > 0)
+                        ;
+                while (tell(greedy[i], i + 1, PNR_RECORDS_MAX))
+                        ;
+        }
+}
+
+Test(conn, whoever_records_one_key_is_answered_in_that_turn_beside_many_who_send_all_that_they_can)
+{
+        int greedy[GREEDY], one = -1, other = -1;
+        for (unsigned i = 0; i < GREEDY; i++)
+                greedy[i] = connected();
+        one = connected();
+        other = connected();
+        unsigned most = 0;
+        for (unsigned i = 0; i < 8; i++) { /* libevent begins with 32 events a turn */
+                feed(greedy);
+                turn();
+        }
+        for (uint64_t i = 1; i <= 50; i++) {
+                feed(greedy);
+                ask(one, i);
+                ask(other, i);
+                turn();
+                cr_assert_eq(answer(one), (int64_t)i);
+                cr_assert_eq(answer(other), (int64_t)i);
+                cr_assert_leq(pins, CONN_BATCH);
+                most = pins > most ? pins : most;
+        }
+        cr_expect_geq(most, CONN_BATCH - 2 * PNR_RECORDS_MAX, "and the turns are full");
+        for (unsigned i = 0; i < GREEDY; i++)
+                close(greedy[i]);
+        close(one);
+        close(other);
+}
+
+Test(conn, of_many_who_send_all_that_they_can_each_has_its_turn)
+{
+        int greedy[GREEDY];
+        unsigned served[GREEDY] = {0}, least = UINT32_MAX, most = 0;
+        for (unsigned i = 0; i < GREEDY; i++)
+                greedy[i] = connected();
+        for (unsigned t = 0; t < 200; t++) {
+                for (unsigned i = 0; i < GREEDY; i++) {
+                        while (tell(greedy[i], i + 1, PNR_RECORDS_MAX))
+                                ;
+                        while (answer(greedy[i]) > 0)
+                                served[i]++;
+                }
+                turn();
+        }
+        for (unsigned i = 0; i < GREEDY; i++) {
+                least = served[i] < least ? served[i] : least;
+                most = served[i] > most ? served[i] : most;
+                close(greedy[i]);
+        }
+        cr_expect_leq(3 * most, 4 * least, "%u to %u: who is before others in a turn gains a part of one",
+                      least, most);
+}
+
+Test(conn, one_that_waits_for_its_turn_may_go_meanwhile)
+{
+        int greedy[GREEDY];
+        for (unsigned i = 0; i < GREEDY; i++)
+                greedy[i] = connected();
+        feed(greedy);
+        turn();
+        for (unsigned i = 1; i < GREEDY; i++)
+                close(greedy[i]);
+        for (unsigned i = 0; conns.n > 1; i++) {
+                cr_assert_lt(i, 20000);
+                turn();
+        }
+        while (answer(greedy[0]) > 0)
+                ;
+        do
+                turn();
+        while (taken > 0);
+        while (answer(greedy[0]) > 0)
+                ;
+        expect_served(greedy[0]);
+        close(greedy[0]);
 }

@@ -40,6 +40,43 @@ Test(core, a_batch_is_one_commit_and_each_request_gets_its_own_answer)
         cr_expect_eq(core.stats.refused - before.refused, 2);
 }
 
+Test(core, many_records_of_a_frame_are_pinned_in_one_commit_and_each_counts)
+{
+        struct core_item it[] = {core_item(PNR_OP_HELLO, "", 0, 0), core_item_many("main", 100, 64, 0),
+                                 core_item_many("other", 100, 2, 2000), core_item_many("nobody", 1, 3, 0)};
+        struct core_stats before = core.stats;
+        core_step(it, 4, 1);
+        cr_expect_eq(core.stats.commits, before.commits + 1);
+        cr_expect_eq(it[0].reply.records_max, PNR_RECORDS_MAX);
+        cr_expect(it[1].answered && it[1].reply.status == PINROUTE_OK && it[1].reply.records_max == 0);
+        for (uint64_t key = 100; key < 164; key++) {
+                cr_expect_eq(core_pin("main", key).until_ms, core_now.ms + 15000);
+                cr_expect_eq(core_pin("main", key).generation, it[1].reply.generation);
+                cr_expect_eq(core_pin("main", key).stamp, core_pin("main", 100).stamp);
+        }
+        cr_expect_eq(core_pin("main", 164).until_ms, 0);
+        cr_expect_eq(core_pin("other", 101).until_ms, core_now.ms + 2000);
+        cr_expect_eq(core_pin("other", 102).until_ms, 0);
+        cr_expect_eq(it[3].reply.status, PINROUTE_E_CLUSTER);
+        cr_expect_eq(core.stats.records - before.records, 66);
+        cr_expect_eq(core.stats.refused - before.refused, 1);
+        cr_expect_eq(core.stats.floored_records, before.floored_records);
+}
+
+Test(core, many_records_that_the_full_table_does_not_take_become_a_floor, .init = core_up)
+{
+        core_fill(60000);
+        struct core_item it = core_item_many("main", 1, 64, 50000);
+        struct core_stats before = core.stats;
+        core_step(&it, 1, 1);
+        cr_expect(it.answered && it.reply.status == PINROUTE_OK && it.reply.generation == 0);
+        for (uint64_t key = 1; key <= 64; key++)
+                cr_expect_eq(core_look("main", key).reason, PINROUTE_FLOOR);
+        cr_expect_geq(core_look("main", 1).cluster.floor_until_ms, core_now.ms + 50000);
+        cr_expect_eq(core.stats.records - before.records, 64);
+        cr_expect_eq(core.stats.floored_records - before.floored_records, 64);
+}
+
 Test(core, a_pin_is_bounded_by_max_pin_seconds)
 {
         core_cluster_conf[0].max_pin_seconds_ms = 20000;

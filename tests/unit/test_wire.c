@@ -18,6 +18,19 @@ static struct pnr_request record(void)
                                     .ms = 15000};
 }
 
+static struct pnr_records records(unsigned n)
+{
+        struct pnr_records f = {.head = record()};
+        f.head.op = PNR_OP_RECORDS;
+        f.head.key[0] = f.head.key[1] = 0;
+        f.head.n = n;
+        for (unsigned i = 0; i < n; i++) {
+                f.key[i][0] = 0x0102030405060700 + i;
+                f.key[i][1] = 0xa1a2a3a4a5a6a700 + i;
+        }
+        return f;
+}
+
 static struct pnr_reply reply(void)
 {
         return (struct pnr_reply){.magic = PNR_WIRE_MAGIC,
@@ -38,7 +51,10 @@ Test(wire, frames_are_the_bytes_that_their_version_says)
         struct pnr_request hello = {
             .magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION, .op = PNR_OP_HELLO, .number = 1};
         struct pnr_request q = record(), hold = record(), token = record();
-        struct pnr_reply r = reply();
+        struct pnr_records many = records(PNR_RECORDS_MAX);
+        struct pnr_reply r = reply(), welcome = reply();
+        welcome.op = PNR_OP_HELLO;
+        welcome.records_max = PNR_RECORDS_MAX;
         hold.op = PNR_OP_HOLD;
         hold.ms = 500;
         token.op = PNR_OP_TOKEN;
@@ -48,7 +64,9 @@ Test(wire, frames_are_the_bytes_that_their_version_says)
         expect_golden("wire-1-record", &q, sizeof q, BUMP);
         expect_golden("wire-1-hold", &hold, sizeof hold, BUMP);
         expect_golden("wire-1-token", &token, sizeof token, BUMP);
+        expect_golden("wire-1-records", &many, sizeof many, BUMP);
         expect_golden("wire-1-reply", &r, sizeof r, BUMP);
+        expect_golden("wire-1-reply-hello", &welcome, sizeof welcome, BUMP);
 }
 
 Test(wire, a_request_is_taken_only_if_every_byte_is_known)
@@ -75,8 +93,43 @@ Test(wire, a_request_is_taken_only_if_every_byte_is_known)
                 q.reserved[i] = 1ull << 63;
                 cr_expect_not(pnr_request_valid(&q, sizeof q));
         }
-        q = record(), q.reserved32 = 1;
+        q = record(), q.n = 1;
         cr_expect_not(pnr_request_valid(&q, sizeof q));
+}
+
+Test(wire, a_frame_of_records_has_its_own_size_and_its_keys_and_nothing_behind_them)
+{
+        struct pnr_records f = records(3);
+        cr_expect(pnr_frame_valid(&f, sizeof f));
+        cr_expect_eq(pnr_frame_size(&f.head), sizeof f);
+        cr_expect_not(pnr_request_valid(&f.head, sizeof f.head));
+        for (size_t size = 0; size < sizeof f + 2; size++)
+                cr_assert_eq(pnr_frame_valid(&f, size), size == sizeof f, "of %zu bytes", size);
+        for (unsigned n = 0; n < PNR_RECORDS_MAX + 2; n++) {
+                f = records(n < PNR_RECORDS_MAX ? n : PNR_RECORDS_MAX), f.head.n = n;
+                cr_expect_eq(pnr_frame_valid(&f, sizeof f), n >= 1 && n <= PNR_RECORDS_MAX, "%u keys", n);
+        }
+        for (unsigned i = 3; i < PNR_RECORDS_MAX; i++) {
+                f = records(3), f.key[i][i % 2] = 1;
+                cr_expect_not(pnr_frame_valid(&f, sizeof f), "key %u", i);
+        }
+        f = records(3), f.head.key[1] = 1;
+        cr_expect_not(pnr_frame_valid(&f, sizeof f));
+        f = records(3), f.head.stamp = 1;
+        cr_expect_not(pnr_frame_valid(&f, sizeof f));
+        f = records(3), f.head.reserved[1] = 1;
+        cr_expect_not(pnr_frame_valid(&f, sizeof f));
+        f = records(3), f.head.cluster[0] = 0;
+        cr_expect_not(pnr_frame_valid(&f, sizeof f));
+        f = records(3), f.head.version++;
+        cr_expect_not(pnr_frame_valid(&f, sizeof f));
+        for (unsigned op = 0; op < 9; op++) {
+                f = records(3), f.head.op = (uint16_t)op;
+                cr_expect_eq(pnr_frame_valid(&f, sizeof f), op == PNR_OP_RECORDS, "op %u", op);
+                f = (struct pnr_records){.head = record()}, f.head.op = (uint16_t)op;
+                cr_expect_eq(pnr_frame_valid(&f, sizeof f.head),
+                             op == PNR_OP_RECORD || op == PNR_OP_HOLD || op == PNR_OP_TOKEN, "op %u", op);
+        }
 }
 
 Test(wire, hello_carries_nothing)
