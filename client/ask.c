@@ -1,4 +1,4 @@
-/* ask.c -- one request to pinrouted, one reply, one deadline.
+/* ask.c -- one request to pinrouted, one reply, one deadline; or the request now and the reply later.
  * The only file of the stub that touches a socket.  Owns: struct ask, struct ask_fresh. */
 #include "client/ask.h"
 
@@ -22,7 +22,7 @@
 #define CLOCK_MAX_MS    (1ll << 50) /* no clock says that: garbage */
 #define GLANCE_NS       5000000     /* is what it waits for still ours? */
 
-enum outcome { DONE, BROKEN, LATE };
+enum outcome { DONE, BROKEN, LATE, UNFIT };
 
 bool ask_init(struct ask *a, struct ask_fresh *fresh, const char *dir)
 {
@@ -30,6 +30,7 @@ bool ask_init(struct ask *a, struct ask_fresh *fresh, const char *dir)
         if (n + sizeof SOCKET_NAME > sizeof a->address.sun_path)
                 return false;
         a->fresh = fresh;
+        a->first_serial = a->serial = (uint64_t)clock_ns(); /* no send takes less than a nanosecond */
         a->address.sun_family = AF_UNIX;
         memcpy(a->address.sun_path, dir, n);
         memcpy(a->address.sun_path + n, SOCKET_NAME, sizeof SOCKET_NAME);
@@ -54,6 +55,7 @@ static void drop(struct ask_socket *s)
 static void hang_up(struct ask *a)
 {
         drop(&a->fresh->socket);
+        sent_lose(&a->fresh->sent);
         a->inherited.number = 0;
 }
 
@@ -128,33 +130,80 @@ static enum outcome connect_to(struct ask *a, int64_t deadline_ns, bool patient)
  * error, and write nothing. */
 static ssize_t put(const struct ask *a, const struct pnr_request *q)
 {
-        return sendto(a->fresh->socket.number - 1, q, sizeof *q, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_FASTOPEN,
-                      (const struct sockaddr *)&a->address, sizeof a->address);
+        return sendto(a->fresh->socket.number - 1, q, pnr_frame_size(q),
+                      MSG_NOSIGNAL | MSG_DONTWAIT | MSG_FASTOPEN, (const struct sockaddr *)&a->address,
+                      sizeof a->address);
 }
 
-/* One frame out, one in.  LATE: the deadline is over; BROKEN: this connection will not answer any more. */
-static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
+/* One frame out.  LATE: the deadline is over; BROKEN: this connection will not answer any more. */
+static enum outcome say(struct ask *a, struct pnr_request *q, int64_t deadline_ns)
 {
-        const struct ask_socket *s = &a->fresh->socket;
         q->magic = PNR_WIRE_MAGIC;
         q->version = PNR_WIRE_VERSION;
         q->number = ++a->fresh->number;
-        while (put(a, q) != sizeof *q) {
+        while (put(a, q) != (ssize_t)pnr_frame_size(q)) {
                 if (errno != EAGAIN && errno != EINTR)
                         return BROKEN;
-                if (!wait_for(s->number - 1, POLLOUT, deadline_ns))
+                if (!wait_for(a->fresh->socket.number - 1, POLLOUT, deadline_ns))
                         return LATE;
         }
+        return DONE;
+}
+
+/* One frame in, to whatever was asked. */
+static enum outcome hear(struct ask *a, int64_t deadline_ns, struct pnr_reply *r, size_t *size)
+{
+        const struct ask_socket *s = &a->fresh->socket;
         while (still_ours(s)) {
                 ssize_t n = recv(s->number - 1, r, sizeof *r, MSG_TRUNC | MSG_DONTWAIT);
-                if (n >= 0)
-                        return pnr_reply_valid(r, (size_t)n, q) ? DONE : BROKEN;
+                if (n >= 0) {
+                        *size = (size_t)n;
+                        return DONE;
+                }
                 if (errno != EAGAIN && errno != EINTR)
                         return BROKEN;
                 if (!wait_for(s->number - 1, POLLIN, deadline_ns))
                         return LATE;
         }
         return BROKEN;
+}
+
+/* The answers to what was sent ahead, up to this number. */
+static enum outcome hear_ahead(struct ask *a, uint64_t number, int64_t deadline_ns)
+{
+        struct sent *sent = &a->fresh->sent;
+        for (const struct sent_one *next; (next = sent_next(sent)) && next->number <= number;) {
+                struct pnr_reply r;
+                size_t size;
+                enum outcome o = hear(a, deadline_ns, &r, &size);
+                if (o != DONE)
+                        return o;
+                if (!sent_answer(sent, &r, size))
+                        return BROKEN;
+        }
+        return DONE;
+}
+
+static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
+{
+        size_t size = 0;
+        enum outcome o = say(a, q, deadline_ns);
+        if (o == DONE)
+                o = hear_ahead(a, q->number, deadline_ns);
+        if (o == DONE)
+                o = hear(a, deadline_ns, r, &size);
+        return o == DONE && !pnr_reply_valid(r, size, q) ? BROKEN : o;
+}
+
+static enum outcome send_ahead(struct ask *a, struct pnr_request *q, uint64_t serial, int64_t deadline_ns)
+{
+        struct sent_one *room = sent_room(&a->fresh->sent);
+        if (!room)
+                return UNFIT;
+        enum outcome o = say(a, q, deadline_ns);
+        if (o == DONE)
+                sent_put(&a->fresh->sent, room, serial, q);
+        return o;
 }
 
 /* The daemon looked at its clock between asked_ms and now_ms: it is ours if what it saw lies between them. If
@@ -180,13 +229,16 @@ static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *
         int64_t now_ms = clock_ns() / CLOCK_NS_PER_MS;
         if (o == DONE && (r->now_ms < -CLOCK_MAX_MS || r->now_ms > CLOCK_MAX_MS))
                 return BROKEN;
-        if (o == DONE)
+        if (o == DONE) {
                 learn_clock(a, asked_ms, now_ms, r->now_ms);
+                a->fresh->records_max = r->records_max;
+        }
         return o;
 }
 
-/* A connection, greeted: also a kept one, as long as no answer was quick enough to tell the clock by. */
-static enum outcome reach(struct ask *a, int64_t deadline_ns, bool patient, struct pnr_reply *r)
+/* A connection, greeted: also a kept one, as long as no answer was quick enough to tell the clock by, unless
+ * no answer is to be waited for. */
+static enum outcome reach(struct ask *a, bool ahead, int64_t deadline_ns, bool patient, struct pnr_reply *r)
 {
         bool kept = still_ours(&a->fresh->socket);
         enum outcome o = DONE;
@@ -194,22 +246,24 @@ static enum outcome reach(struct ask *a, int64_t deadline_ns, bool patient, stru
                 hang_up(a);
                 o = connect_to(a, deadline_ns, patient);
         }
-        if (o == DONE && (!kept || !ask_knows_clock(a)))
+        if (o == DONE && (!kept || (!ahead && !ask_knows_clock(a))))
                 o = greet(a, deadline_ns, r);
         return o;
 }
 
 /* A kept connection may have broken while nobody looked.  New ones that break, too, are a daemon on its way
  * out, or one that does not want us: a few are enough. */
-static enum outcome contact(struct ask *a, struct pnr_request *q, int64_t deadline_ns, bool patient,
-                            struct pnr_reply *r)
+static enum outcome contact(struct ask *a, struct pnr_request *q, uint64_t serial, int64_t deadline_ns,
+                            bool patient, struct pnr_reply *r)
 {
         enum outcome o = BROKEN;
         for (int i = 0; i < CONNECTIONS_MAX && o == BROKEN; i++) {
-                o = reach(a, deadline_ns, patient, r);
-                if (o == DONE)
-                        o = exchange(a, q, deadline_ns, r);
-                if (o != DONE)
+                o = reach(a, serial != 0, deadline_ns, patient, r);
+                if (o == DONE && q->n > a->fresh->records_max)
+                        o = UNFIT;
+                else if (o == DONE)
+                        o = serial ? send_ahead(a, q, serial, deadline_ns) : exchange(a, q, deadline_ns, r);
+                if (o == BROKEN || o == LATE)
                         hang_up(a);
                 if (o == BROKEN && i > 0 && !nap(deadline_ns))
                         o = LATE;
@@ -236,23 +290,34 @@ static void note(struct ask_fresh *f, enum outcome o, struct view_pulse pulse)
 /* A daemon that is not there is waited for once: it may be starting.  After that a request of the
  * application, which may have several writes to record, finds it absent at no cost.  That counts against it
  * only where it was waited for; connections that break count, unless it is asked what it need not know. */
+static enum outcome try_contact(struct ask *a, struct pnr_request *q, uint64_t serial,
+                                struct view_pulse pulse, int64_t deadline_ns, bool patient,
+                                struct pnr_reply *r)
+{
+        if (breaker_open(a->fresh, pulse))
+                return LATE;
+        bool waits = patient && a->fresh->failures == 0;
+        drop_inherited(a);
+        enum outcome o = contact(a, q, serial, deadline_ns, waits, r);
+        bool tells =
+            o != UNFIT && (o != DONE || !serial); /* to have sent something says nothing of the daemon */
+        if (tells && (o == DONE || waits || (patient && o == BROKEN) || clock_ns() >= deadline_ns))
+                note(a->fresh, o, pulse);
+        return o;
+}
+
 static int ask_with(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
                     bool patient, struct pnr_reply *r)
 {
-        enum outcome o = LATE;
         if (!lock_take(&a->fresh->lock, deadline_ns))
                 return PINROUTE_E_UNREACHABLE;
         struct guest g = guest_enter();
-        if (!breaker_open(a->fresh, pulse)) {
-                bool waits = patient && a->fresh->failures == 0;
-                drop_inherited(a);
-                o = contact(a, q, deadline_ns, waits, r);
-                if (o == DONE || waits || (patient && o == BROKEN) || clock_ns() >= deadline_ns)
-                        note(a->fresh, o, pulse);
-        }
+        enum outcome o = try_contact(a, q, 0, pulse, deadline_ns, patient, r);
+        if (o == UNFIT)
+                r->records_max = a->fresh->records_max;
         lock_give(&a->fresh->lock);
         guest_leave(g);
-        return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
+        return o == DONE ? PINROUTE_OK : o == UNFIT ? ASK_TOO_MANY : PINROUTE_E_UNREACHABLE;
 }
 
 int ask(struct ask *a, struct pnr_request *q, struct view_pulse pulse, int64_t deadline_ns,
@@ -267,6 +332,62 @@ int ask_if_there(struct ask *a, struct pnr_request *q, struct view_pulse pulse, 
         return ask_with(a, q, pulse, deadline_ns, false, r);
 }
 
+uint64_t ask_serial(struct ask *a) { return atomic_fetch_add(&a->serial, 1) + 1; }
+
+bool ask_gave(const struct ask *a, uint64_t serial)
+{
+        return serial > a->first_serial && serial <= atomic_load(&a->serial);
+}
+
+int ask_send(struct ask *a, struct pnr_request *q, uint64_t serial, struct view_pulse pulse,
+             int64_t deadline_ns)
+{
+        struct pnr_reply r; /* a greeting's */
+        if (!lock_take(&a->fresh->lock, deadline_ns))
+                return PINROUTE_E_UNREACHABLE;
+        struct guest g = guest_enter();
+        enum outcome o = try_contact(a, q, serial, pulse, deadline_ns, true, &r);
+        int unfit = q->n > a->fresh->records_max ? ASK_TOO_MANY : ASK_NO_ROOM;
+        lock_give(&a->fresh->lock);
+        guest_leave(g);
+        return o == DONE ? PINROUTE_OK : o == UNFIT ? unfit : PINROUTE_E_UNREACHABLE;
+}
+
+int ask_wait(struct ask *a, uint64_t serial, struct view_pulse pulse, int64_t deadline_ns, uint32_t *status)
+{
+        if (!lock_take(&a->fresh->lock, deadline_ns))
+                return PINROUTE_E_UNREACHABLE;
+        struct guest g = guest_enter();
+        struct sent_one *one = sent_find(&a->fresh->sent, serial);
+        enum outcome o = one ? DONE : BROKEN;
+        if (one && one->state == SENT_AWAITED) {
+                o = hear_ahead(a, one->number, deadline_ns);
+                if (o != BROKEN)
+                        note(a->fresh, o, pulse);
+        }
+        if (one && o == DONE) {
+                *status = one->status;
+                sent_drop(&a->fresh->sent, one);
+        } else if (one) {
+                hang_up(a);
+        }
+        lock_give(&a->fresh->lock);
+        guest_leave(g);
+        return o == DONE ? PINROUTE_OK : o == LATE ? PINROUTE_E_UNREACHABLE : ASK_LOST;
+}
+
+int ask_peek(struct ask *a, uint64_t serial, int64_t deadline_ns, uint32_t *status)
+{
+        if (!lock_take(&a->fresh->lock, deadline_ns))
+                return PINROUTE_E_UNREACHABLE;
+        const struct sent_one *one = sent_find(&a->fresh->sent, serial);
+        int got = !one ? ASK_LOST : one->state == SENT_AWAITED ? ASK_AWAITED : PINROUTE_OK;
+        if (got == PINROUTE_OK)
+                *status = one->status;
+        lock_give(&a->fresh->lock);
+        return got;
+}
+
 int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
 {
         if (!lock_take(&a->fresh->lock, deadline_ns))
@@ -274,7 +395,7 @@ int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
         struct guest g = guest_enter();
         drop_inherited(a);
         hang_up(a);
-        enum outcome o = reach(a, deadline_ns, false, r);
+        enum outcome o = reach(a, false, deadline_ns, false, r);
         hang_up(a);
         lock_give(&a->fresh->lock);
         guest_leave(g);

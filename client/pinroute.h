@@ -32,7 +32,7 @@
  * to no memory that another process sees.  Exceptions, each at most once a second: looking for a new store
  * after the one in use was retired or went stale, and, until the daemon has told this handle its clock once
  * (open does that, if the daemon is there), asking for it, for 20 ms at most.  Waits otherwise happen in
- * open, record_write, hold, scope_end and token_accept only, and each has one total deadline
+ * open, record_write and its kin, hold, scope_end and token_accept only, and each has one total deadline
  * (pinroute_set_timeout()). */
 #ifndef PINROUTE_H
 #define PINROUTE_H
@@ -52,6 +52,7 @@ extern "C" {
 #define PINROUTE_KEY_MAX      4096 /* bytes of a key; at least 1 */
 #define PINROUTE_NODE_SIZE    64   /* bytes of a node's or cluster's name, its NUL included */
 #define PINROUTE_CLUSTERS_MAX 64   /* clusters that one handle can number */
+#define PINROUTE_BATCH_MAX    64   /* keys of one round trip; more are sent in several */
 #define PINROUTE_TOKEN_SIZE   96   /* bytes that always suffice for a token, its NUL included */
 
 struct pinroute;
@@ -143,6 +144,55 @@ int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_
 int pinroute_record_write(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
                           unsigned seconds);
 
+struct pinroute_key {
+        const void *key;
+        size_t len; /* 1..PINROUTE_KEY_MAX */
+};
+
+/* record_write() for many keys: one deadline for all, one round trip and one commit for each
+ * PINROUTE_BATCH_MAX of them.
+ *   keys, n   one key may stand there twice; n = 0 does nothing
+ * Returns as record_write, and OK only if all are recorded.  E_INVALID of a key: nothing was sent.  On
+ * E_UNREACHABLE and E_REFUSED those that were not acknowledged are pinned in this process and sent again; more
+ * than 64 that wait pin all keys of the process. */
+int pinroute_record_writes(struct pinroute *pr, unsigned cluster, const struct pinroute_key *keys, size_t n,
+                           unsigned seconds);
+
+/* Records that were sent and are not waited for yet.  The caller owns the memory; fields are libpinroute's.
+ * Not for two threads at once; may be carried from thread to thread.  1152 bytes, most of them touched only
+ * where there are many keys. */
+struct pinroute_pending {
+        uint64_t serial;
+        unsigned state;
+        unsigned cluster;
+        unsigned n;
+        int status;
+        uint32_t ms;
+        uint32_t reserved32;
+        uint64_t key[PINROUTE_BATCH_MAX][2];
+        uint64_t reserved[12];
+};
+
+/* record_writes() in two halves, so that recording overlaps what is done meanwhile, say the response that is
+ * sent: send does not wait for the daemon's answer, wait does.
+ *   n     at most PINROUTE_BATCH_MAX
+ *   ret   always filled, unless NULL
+ * What is promised when: from send on this process reads these keys from the primary.  From the OK of wait on,
+ * and not before, every process of the host does, until a replica has the writes: so wait before another
+ * process, or the user's next request, may look for them.
+ * send returns OK (sent; or recorded already, where too much is under way to send ahead, or the daemon is an
+ * older one) | what wait will return, at once.  It may wait for the handle's lock, and to connect.
+ * wait returns as record_writes, and the same once more when it is called again.  Where no answer will come (a
+ * daemon that restarted, another thread's timeout, a fork: a child may wait for what its parent sent) it records
+ * once more, within its own deadline: nothing is taken for recorded that was not.
+ *         E_INVALID: never sent, or by another handle; what a closed handle owed went with it.
+ * Records that nobody waits for do no harm: if no other call meets their answer on its way, the keys stay pinned
+ * in this process and are sent again.
+ * Threads: safe; several may be under way, and be waited for in any order. */
+int pinroute_record_send(struct pinroute *pr, unsigned cluster, const struct pinroute_key *keys, size_t n,
+                         unsigned seconds, struct pinroute_pending *ret);
+int pinroute_record_wait(struct pinroute *pr, struct pinroute_pending *p);
+
 /* Until `ms` from now nothing but the primary satisfies `key`, whatever replicas have replayed.  Call before
  * a write whose process may not live to record it, or when the outcome of a COMMIT is unknown.
  *   ms   1..; more than max_pin_seconds is cut to that
@@ -155,8 +205,8 @@ int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t
  */
 int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size);
 
-/* Total time of one record_write, hold, scope_end or token_accept, all waiting included.  1..60000 ms,
- * default 50.
+/* Total time of one record_write (or record_writes, record_send, record_wait), hold, scope_end or token_accept,
+ * all waiting included.  1..60000 ms, default 50.
  * Returns OK | E_INVALID. */
 int pinroute_set_timeout(struct pinroute *pr, unsigned ms);
 
@@ -195,6 +245,11 @@ int pinroute_scope_rekey(struct pinroute_scope *s, const void *key, size_t len);
 /* Ends the request: records the write, if scope_wrote() was called and there is a key.  Call it after COMMIT.
  * Returns OK (nothing to record, or recorded), else record_write's status.  The scope may be begun again. */
 int pinroute_scope_end(struct pinroute_scope *s);
+
+/* The same, but the record's answer is waited for later: pinroute_record_wait() with the scope's handle.
+ *   ret   always filled; where there was nothing to record, waiting for it is OK, at once
+ * Returns as record_send; E_INVALID also if ret is NULL, and then the scope has not ended. */
+int pinroute_scope_end_send(struct pinroute_scope *s, struct pinroute_pending *ret);
 
 /* Where does this request's next read go?  The first read decides, later ones repeat it (one request sees one
  * database) until the scope writes or forces, its key or tokens change, or the decision is older than the

@@ -72,15 +72,29 @@ int pinroute_scope_rekey(struct pinroute_scope *s, const void *key, size_t len)
         return PINROUTE_OK;
 }
 
+/* Is there something to record? */
+static bool end(struct pinroute_scope *s)
+{
+        bool owes = s->flags & KEYED && s->flags & WROTE;
+        s->flags &= (unsigned)~(WROTE | DECIDED);
+        return s->status == PINROUTE_OK && owes;
+}
+
 int pinroute_scope_end(struct pinroute_scope *s)
 {
         if (!s)
                 return PINROUTE_E_INVALID;
-        bool owes = s->flags & KEYED && s->flags & WROTE;
-        s->flags &= (unsigned)~(WROTE | DECIDED);
-        if (s->status != PINROUTE_OK || !owes)
-                return s->status;
-        return tell_record(s->pr, s->cluster, key_of(s), 0);
+        return end(s) ? tell_record(s->pr, s->cluster, key_of(s), 0) : s->status;
+}
+
+int pinroute_scope_end_send(struct pinroute_scope *s, struct pinroute_pending *ret)
+{
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        if (!s)
+                return tell_done(ret, PINROUTE_E_INVALID);
+        struct pnr_key key = key_of(s);
+        return end(s) ? tell_send(s->pr, s->cluster, &key, 1, 0, ret) : tell_done(ret, s->status);
 }
 
 static bool is_forced(const struct pinroute_scope *s) { return s->forced || s->flags & WROTE; }

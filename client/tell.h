@@ -11,6 +11,11 @@
 /* pinroute_record_write() of a hashed key. */
 int tell_record(struct pinroute *pr, unsigned cluster, struct pnr_key key, unsigned seconds);
 
+/* pinroute_record_send() of hashed keys, at most PINROUTE_BATCH_MAX; and a pending that has its status. */
+int tell_send(struct pinroute *pr, unsigned cluster, const struct pnr_key *keys, unsigned n, unsigned seconds,
+              struct pinroute_pending *ret);
+int tell_done(struct pinroute_pending *p, int status);
+
 /* Asks the daemon to pin the key for a token's write, and what its pin then carries.  false: no daemon, no
  * answer in time, or not this one. */
 bool tell_token(struct pinroute *pr, unsigned cluster, struct pnr_key key, uint64_t stamp, uint32_t ms,

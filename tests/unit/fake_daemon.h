@@ -44,10 +44,15 @@ enum fake_kind {
 struct fake_orders {
         atomic_int kind, late_ms, status;
         _Atomic int64_t ahead_ms;
-        atomic_uint connections, hellos, records, holds, tokens, clients; /* clients: open now */
-        _Atomic uint64_t generation;                                      /* of replies */
+        atomic_uint connections, hellos, records, holds, tokens,
+            clients;                 /* records: keys; clients: open now */
+        atomic_uint done;            /* requests that were answered as it was ordered */
+        atomic_uint batches;         /* RECORDS frames */
+        atomic_uint records_max;     /* keys that one may carry; 0: an older daemon */
+        _Atomic uint64_t generation; /* of replies */
         _Atomic uint64_t turn;
-        struct pnr_request last; /* written before its count goes up */
+        struct pnr_request last;      /* written before its count goes up */
+        struct pnr_records last_many; /* the last RECORDS */
 };
 
 struct fake {
@@ -75,7 +80,7 @@ static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_re
         size_t size = sizeof out.r;
         int kind = atomic_load(&o->kind);
         if (q->op == PNR_OP_HELLO)
-                out.r.turn = atomic_fetch_add(&o->turn, 1);
+                out.r.turn = atomic_fetch_add(&o->turn, 1), out.r.records_max = atomic_load(&o->records_max);
         if (q->op != PNR_OP_HELLO && kind == FAKE_WRONG_NUMBER)
                 out.r.number++;
         if (q->op != PNR_OP_HELLO && kind == FAKE_SHORT)
@@ -93,24 +98,29 @@ static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_re
 /* false: this client is done with. */
 static inline bool fake_serve_one(struct fake_orders *o, int fd)
 {
-        struct pnr_request q;
-        ssize_t n = recv(fd, &q, sizeof q, MSG_TRUNC);
+        struct pnr_records frame;
+        ssize_t n = recv(fd, &frame, sizeof frame, MSG_TRUNC);
         if (n <= 0)
                 return false;
-        if (!pnr_request_valid(&q, (size_t)n)) {
+        struct pnr_request q = frame.head;
+        if (!pnr_frame_valid(&frame, (size_t)n) || q.n > atomic_load(&o->records_max)) {
                 fprintf(stderr, "the stub sent a bad frame of %zd bytes\n", n);
                 _exit(1);
         }
         o->last = q;
+        if (q.op == PNR_OP_RECORDS)
+                o->last_many = frame;
+        atomic_fetch_add(&o->batches, q.op == PNR_OP_RECORDS);
         atomic_fetch_add(q.op == PNR_OP_HELLO   ? &o->hellos
                          : q.op == PNR_OP_HOLD  ? &o->holds
                          : q.op == PNR_OP_TOKEN ? &o->tokens
                                                 : &o->records,
-                         1);
-        if (atomic_load(&o->kind) == FAKE_CLOSES && q.op != PNR_OP_HELLO)
-                return false;
-        fake_reply(o, fd, &q);
-        return true;
+                         q.n ? q.n : 1);
+        bool closes = atomic_load(&o->kind) == FAKE_CLOSES && q.op != PNR_OP_HELLO;
+        if (!closes)
+                fake_reply(o, fd, &q);
+        atomic_fetch_add(&o->done, 1);
+        return !closes;
 }
 
 static inline void fake_serve(struct fake_orders *o, int listener, int lifeline)
@@ -154,6 +164,7 @@ static inline void fake_start(struct fake *f, const char *dir)
                 f->orders =
                     mmap(NULL, sizeof *f->orders, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
                 FAKE_MUST(f->orders != MAP_FAILED);
+                f->orders->records_max = PNR_RECORDS_MAX;
         }
         fake_listen(f, dir, 64);
         atomic_store(&f->orders->clients, 0);
