@@ -500,3 +500,124 @@ Test(ask, a_directory_too_long_for_a_socket_is_refused)
         longest[fits + 1] = '\0';
         cr_expect_not(ask_init(&a, fresh, longest));
 }
+
+/* ---- sent ahead ---- */
+
+static int send_ahead(uint64_t serial, int timeout_ms)
+{
+        struct pnr_request q = {.op = PNR_OP_RECORD, .cluster = "main", .key = {1, 2}, .ms = 5};
+        return ask_send(&client, &q, serial, pulse, clock_ns() + timeout_ms * MS);
+}
+
+static int wait_for_answer(uint64_t serial, int timeout_ms, uint32_t *status)
+{
+        *status = 4711;
+        return ask_wait(&client, serial, pulse, clock_ns() + timeout_ms * MS, status);
+}
+
+static int peek(uint64_t serial)
+{
+        uint32_t status;
+        return ask_peek(&client, serial, clock_ns() + 2000 * MS, &status);
+}
+
+Test(ask, what_is_sent_ahead_is_answered_in_order_whoever_reads_it)
+{
+        uint32_t status;
+        uint64_t a = ask_serial(&client), b = ask_serial(&client);
+        cr_assert_eq(record(2000), PINROUTE_OK);
+        cr_assert_eq(kill(fake.pid, SIGSTOP), 0);
+        errno = 77;
+        cr_expect_eq(send_ahead(a, 60000), PINROUTE_OK, "nobody waits for a daemon that stands still");
+        cr_expect_eq(send_ahead(b, 60000), PINROUTE_OK);
+        cr_expect_eq(errno, 77);
+        cr_expect_eq(peek(a), ASK_AWAITED);
+        cr_assert_eq(kill(fake.pid, SIGCONT), 0);
+        cr_expect_eq(record(20000), PINROUTE_OK);
+        cr_expect_eq(peek(a), PINROUTE_OK);
+        cr_expect_eq(peek(b), PINROUTE_OK);
+        cr_expect_eq(wait_for_answer(b, 0, &status), PINROUTE_OK);
+        cr_expect_eq(status, PINROUTE_OK);
+        cr_expect_eq(wait_for_answer(b, 0, &status), ASK_LOST, "once");
+        cr_expect_eq(wait_for_answer(a, 0, &status), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 4);
+        cr_expect_eq(fake.orders->connections, 1);
+}
+
+Test(ask, what_is_not_answered_in_time_is_lost_with_its_connection_and_so_is_all_behind_it)
+{
+        uint32_t status;
+        uint64_t a = ask_serial(&client), b = ask_serial(&client);
+        cr_assert_eq(record(2000), PINROUTE_OK);
+        cr_assert_eq(kill(fake.pid, SIGSTOP), 0);
+        cr_expect_eq(send_ahead(a, 2000), PINROUTE_OK);
+        cr_expect_eq(send_ahead(b, 2000), PINROUTE_OK);
+        cr_expect_eq(wait_for_answer(a, 10, &status), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(fresh->failures, 1);
+        cr_expect_eq(wait_for_answer(b, 2000, &status), ASK_LOST);
+        cr_expect_eq(fresh->failures, 1, "that says nothing new");
+        cr_expect_eq(open_sockets(), 0);
+        cr_assert_eq(kill(fake.pid, SIGCONT), 0);
+        cr_expect_eq(record(20000), PINROUTE_OK);
+}
+
+Test(ask, a_daemon_that_only_takes_what_it_is_sent_opens_the_breaker_by_its_silence)
+{
+        uint32_t status;
+        for (unsigned i = 0; i < ASK_BREAKER_FAILURES; i++) {
+                fake.orders->kind = FAKE_ANSWERS;
+                cr_assert_eq(record(2000), PINROUTE_OK);
+                fake.orders->kind = FAKE_NEVER;
+                fresh->failures = i;
+                cr_expect_eq(send_ahead(ask_serial(&client), 2000), PINROUTE_OK);
+                cr_expect_eq(fresh->failures, i, "to have sent it says nothing");
+                cr_expect_eq(wait_for_answer(client.serial, 5, &status), PINROUTE_E_UNREACHABLE);
+        }
+        cr_expect_eq(fresh->failures, ASK_BREAKER_FAILURES);
+        cr_expect_eq(send_ahead(ask_serial(&client), 60000), PINROUTE_E_UNREACHABLE);
+}
+
+Test(ask, a_frame_of_more_keys_than_the_daemon_takes_is_not_sent)
+{
+        struct pnr_reply r;
+        struct pnr_records f = {.head = {.op = PNR_OP_RECORDS, .cluster = "main", .n = 3},
+                                .key = {{1, 1}, {2, 2}, {3, 3}}};
+        fake.orders->records_max = 2;
+        cr_expect_eq(ask(&client, &f.head, pulse, clock_ns() + 2000 * MS, &r), ASK_TOO_MANY);
+        cr_expect_eq(r.records_max, 2);
+        cr_expect_eq(ask_send(&client, &f.head, ask_serial(&client), pulse, clock_ns() + 2000 * MS),
+                     ASK_TOO_MANY);
+        cr_expect_eq(fake.orders->records, 0);
+        cr_expect_eq(open_sockets(), 1, "the connection is kept");
+        f.head.n = 2;
+        memset(f.key[2], 0, sizeof f.key[2]);
+        cr_expect_eq(ask(&client, &f.head, pulse, clock_ns() + 2000 * MS, &r), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 2);
+        cr_expect_eq(fake.orders->connections, 1);
+}
+
+Test(ask, more_than_there_is_room_for_is_not_sent_ahead)
+{
+        uint32_t status;
+        uint64_t first = ask_serial(&client);
+        cr_expect_eq(send_ahead(first, 2000), PINROUTE_OK);
+        for (unsigned i = 1; i < SENT_MAX; i++)
+                cr_expect_eq(send_ahead(ask_serial(&client), 2000), PINROUTE_OK);
+        cr_expect_eq(send_ahead(ask_serial(&client), 2000), ASK_NO_ROOM);
+        cr_expect_eq(wait_for_answer(first, 2000, &status), PINROUTE_OK);
+        cr_expect_eq(send_ahead(ask_serial(&client), 2000), PINROUTE_OK);
+        cr_expect_eq(record(2000), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, SENT_MAX + 2);
+}
+
+Test(ask, a_handle_knows_the_serials_that_it_gave_out)
+{
+        struct ask other;
+        struct ask_fresh *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint64_t ours = ask_serial(&client);
+        cr_assert(ask_init(&other, page, dir));
+        uint64_t theirs = ask_serial(&other);
+        cr_expect(ask_gave(&client, ours) && ask_gave(&other, theirs));
+        cr_expect_not(ask_gave(&client, theirs) || ask_gave(&other, ours));
+        cr_expect_not(ask_gave(&client, 0) || ask_gave(&client, ours + 1));
+}

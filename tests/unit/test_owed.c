@@ -104,3 +104,85 @@ Test(owed, without_the_lock_every_key_is_pinned)
         expect_need(7, 1, (struct mono){1299}, 1300);
         expect_need(7, 1, (struct mono){1300}, 0);
 }
+
+/* ---- sent, and not answered yet ---- */
+
+static bool put_sent(uint64_t first, unsigned n, uint64_t serial, int64_t until_ms)
+{
+        struct pnr_key keys[OWED_MAX + 1];
+        for (unsigned i = 0; i < n; i++)
+                keys[i] = key_of(first + i);
+        return owed_put_sent(&owed, 0, keys, n, serial, until_ms, now);
+}
+
+Test(owed, what_was_sent_is_pinned_until_its_answer_frees_it_and_nothing_else)
+{
+        cr_expect(put_sent(1, 3, 100, 1500));
+        cr_expect(put_sent(10, 2, 101, 1600));
+        owed_put(&owed, 0, key_of(20), 1400, 0, now);
+        expect_need(0, 2, now, 1500);
+        expect_need(1, 2, now, 0);
+        owed_drop_sent(&owed, 100);
+        expect_need(0, 1, now, 0);
+        expect_need(0, 3, now, 0);
+        expect_need(0, 11, now, 1600);
+        expect_need(0, 20, now, 1400);
+        owed_drop_sent(&owed, 101);
+        owed_drop_sent(&owed, 102);
+        expect_need(0, 10, now, 0);
+        expect_need(0, 20, now, 1400);
+}
+
+Test(owed, all_keys_of_a_send_find_room_or_none)
+{
+        cr_expect(put_sent(1, 60, 100, 1500));
+        cr_expect_not(put_sent(100, 5, 101, 1500));
+        expect_need(0, 100, now, 0);
+        cr_expect(put_sent(100, 4, 101, 1500));
+        expect_need(0, 103, now, 1500);
+        cr_expect_not(put_sent(200, 1, 102, 1500));
+        owed_drop_sent(&owed, 100);
+        cr_expect(put_sent(200, 60, 102, 1500), "freed places are used again");
+        cr_expect_eq(owed.all_until_ms, 0);
+}
+
+Test(owed, a_key_that_is_owed_for_twice_is_freed_by_no_one_answer)
+{
+        struct owed_debt d;
+        owed_put(&owed, 0, key_of(1), 1900, 0, now);
+        cr_expect(put_sent(1, 2, 100, 1500));
+        owed_drop_sent(&owed, 100);
+        expect_need(0, 1, now, 1900);
+        expect_need(0, 2, now, 0);
+        cr_expect(put_sent(5, 1, 101, 1500));
+        owed_put(&owed, 0, key_of(5), 1200, 0, now);
+        owed_drop_sent(&owed, 101);
+        expect_need(0, 5, now, 1500);
+        cr_expect(put_sent(6, 1, 102, 1500) && put_sent(6, 1, 103, 1600));
+        owed_drop_sent(&owed, 102);
+        owed_drop_sent(&owed, 103);
+        expect_need(0, 6, now, 1600);
+        for (unsigned i = 0; i < OWED_MAX; i++)
+                if (owed_get(&owed, i, now, &d)) {
+                        cr_expect_eq(d.serial, 0);
+                        owed_drop(&owed, i, &d);
+                }
+        expect_need(0, 1, now, 0);
+        expect_need(0, 6, now, 0);
+}
+
+Test(owed, when_the_last_debt_is_paid_reads_look_at_none)
+{
+        struct owed_debt d;
+        owed_put(&owed, 0, key_of(1), 1900, 0, now);
+        cr_expect(put_sent(2, 3, 100, 5000));
+        cr_expect_eq(owed.latest_ms, 5000);
+        owed_drop_sent(&owed, 100);
+        cr_expect_eq(owed.latest_ms, 1900);
+        cr_expect(owed_get(&owed, 0, now, &d));
+        owed_drop(&owed, 0, &d);
+        cr_expect_eq(owed.latest_ms, 0);
+        owed_put_all(&owed, 1300);
+        cr_expect_eq(owed.latest_ms, 0);
+        expect_need(0, 9, now, 1300);
+}

@@ -143,6 +143,32 @@ Test(scope, a_scope_without_a_key_or_without_a_write_records_nothing)
         cr_expect_eq(fake.orders->records, 0);
 }
 
+Test(scope, its_end_may_be_sent_and_waited_for_later)
+{
+        struct pinroute_pending p;
+        memset(&p, 0xee, sizeof p);
+        cr_expect_eq(pinroute_scope_end_send(&scope, &p), PINROUTE_OK, "it wrote nothing");
+        cr_expect_eq(pinroute_record_wait(pr, &p), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 0);
+        pinroute_scope_begin(&scope, pr, cluster, NULL, 0);
+        pinroute_scope_wrote(&scope);
+        cr_expect_eq(pinroute_scope_end_send(&scope, &p), PINROUTE_OK, "nor has it a key");
+        cr_expect_eq(pinroute_record_wait(pr, &p), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 0);
+        pinroute_scope_begin(&scope, pr, cluster, "me", 2);
+        pinroute_scope_wrote(&scope);
+        cr_expect_eq(pinroute_scope_end_send(&scope, NULL), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_scope_end_send(&scope, &p), PINROUTE_OK);
+        expect_read(PINROUTE_OK, PINROUTE_PINNED);
+        cr_expect_eq(pinroute_record_wait(pr, &p), PINROUTE_OK);
+        cr_expect_eq(fake.orders->records, 1);
+        pinroute_scope_begin(&scope, pr, 77, "me", 2);
+        cr_expect_eq(pinroute_scope_end_send(&scope, &p), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_record_wait(pr, &p), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_scope_end_send(NULL, &p), PINROUTE_E_INVALID);
+        cr_expect_eq(pinroute_record_wait(pr, &p), PINROUTE_E_INVALID);
+}
+
 Test(scope, a_record_that_fails_at_its_end_is_told)
 {
         fake_kill(&fake);
