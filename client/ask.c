@@ -30,7 +30,8 @@ bool ask_init(struct ask *a, struct ask_fresh *fresh, const char *dir)
         if (n + sizeof SOCKET_NAME > sizeof a->address.sun_path)
                 return false;
         a->fresh = fresh;
-        a->first_serial = a->serial = (uint64_t)clock_ns(); /* no send takes less than a nanosecond */
+        a->first_serial = (uint64_t)clock_ns(); /* no send takes less than a nanosecond */
+        atomic_init(&a->serial, a->first_serial);
         a->address.sun_family = AF_UNIX;
         memcpy(a->address.sun_path, dir, n);
         memcpy(a->address.sun_path + n, SOCKET_NAME, sizeof SOCKET_NAME);

@@ -208,6 +208,31 @@ static void try_fork(const struct way *w, bool used)
         }
 }
 
+static bool sends(const char *key, struct pinroute_pending *ret)
+{
+        const struct pinroute_key keys[] = {{key, 1}, {"session", 7}};
+        return pinroute_record_send(pr, cluster, keys, 2, 0, ret) == PINROUTE_OK;
+}
+
+static bool waits(struct pinroute_pending *p) { return pinroute_record_wait(pr, p) == PINROUTE_OK; }
+
+/* What is under way stays the parent's; the child, which does not know how that ends, records once more. */
+static void what_was_sent_before_is_waited_for_by_both(const struct way *w)
+{
+        struct pinroute_pending a, b, own;
+        open_handle();
+        FAKE_MUST(records() && sends("a", &a) && sends("b", &b));
+        unsigned before = atomic_load(&fake.orders->connections);
+        pid_t child = w->how();
+        if (child == 0)
+                _exit(sends("c", &own) && waits(&b) && waits(&own) && waits(&a) && waits(&b) ? 0 : 1);
+        bool good = lives(child);
+        good &= waits(&b) && waits(&a) && sends("d", &own) && waits(&own);
+        good &= atomic_load(&fake.orders->connections) == before + 1;
+        report(good, w->name, "records under way");
+        pinroute_close(&pr);
+}
+
 static void a_child_may_close_the_handle(void)
 {
         open_handle();
@@ -378,6 +403,8 @@ int main(void)
         for (int used = 0; used < 2; used++)
                 for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++)
                         try_fork(&ways[i], used);
+        for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++)
+                what_was_sent_before_is_waited_for_by_both(&ways[i]);
         a_child_may_close_the_handle();
         a_child_may_close_every_descriptor();
         reused_numbers_are_foreign(true);

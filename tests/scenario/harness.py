@@ -478,6 +478,16 @@ class Worker:
     def record(self, cluster="main", key="", seconds=0):
         return self.do("record", self.number(cluster), as_hex(key), seconds)
 
+    def records(self, cluster="main", key="", n=1, seconds=0):
+        """Of KEY-0 to KEY-(n-1)."""
+        return self.do("records", self.number(cluster), as_hex(key), n, seconds)
+
+    def start_record(self, cluster="main", key="", n=1, seconds=0):
+        return self.do("send", self.number(cluster), as_hex(key), n, seconds)
+
+    def wait_record(self):
+        return self.do("wait")
+
     def hold(self, cluster="main", key="", ms=1000):
         return self.do("hold", self.number(cluster), as_hex(key), ms)
 

@@ -108,6 +108,30 @@ static void *carry_all(void *arg)
         return NULL;
 }
 
+/* Many at once, and two under way that are waited for in the other order, or not at all. */
+static void record_many(struct tally *t, unsigned turn)
+{
+        struct pinroute_key keys[5];
+        struct pinroute_pending p, q;
+        struct pinroute_scope s;
+        char text[5][16];
+        for (unsigned i = 0; i < 5; i++) {
+                int n = snprintf(text[i], sizeof text[i], "k%u", (turn * 3 + i) % 200);
+                keys[i] = (struct pinroute_key){text[i], (size_t)n};
+        }
+        note(t, is_record_status(pinroute_record_writes(pr, cluster, keys, 5, 1)));
+        note(t, is_record_status(pinroute_record_send(pr, cluster, keys, 5, 1, &p)));
+        pinroute_scope_begin(&s, pr, cluster, text[0], keys[0].len);
+        pinroute_scope_wrote(&s);
+        note(t, is_record_status(pinroute_scope_end_send(&s, &q)));
+        struct pinroute_decision d;
+        int status = pinroute_route_read(pr, cluster, text[4], keys[4].len, &d);
+        note(t, keyed_is_safe(status, &d));
+        note(t, is_record_status(pinroute_record_wait(pr, &q)));
+        if (turn % 4)
+                note(t, is_record_status(pinroute_record_wait(pr, &p)));
+}
+
 static void *record_all(void *arg)
 {
         struct tally *t = arg;
@@ -120,6 +144,7 @@ static void *record_all(void *arg)
                 pinroute_scope_begin(&s, pr, cluster, key, (size_t)n);
                 pinroute_scope_wrote(&s);
                 note(t, is_record_status(pinroute_scope_end(&s)));
+                record_many(t, i);
         }
         return NULL;
 }
@@ -129,6 +154,9 @@ static void *fork_all(void *arg)
         struct tally *t = arg;
         while (!atomic_load(&stop)) {
                 int st;
+                struct pinroute_pending sent;
+                const struct pinroute_key key = {"writer", 6};
+                note(t, is_record_status(pinroute_record_send(pr, cluster, &key, 1, 1, &sent)));
                 pid_t child = fork();
                 FAKE_MUST(child >= 0);
                 if (child == 0) {
@@ -136,10 +164,13 @@ static void *fork_all(void *arg)
                         int status = pinroute_route_read(pr, cluster, "writer", 6, &d);
                         bool good = keyed_is_safe(status, &d);
                         status = pinroute_record_write(pr, cluster, "writer", 6, 1);
+                        good &= is_record_status(status);
+                        status = pinroute_record_wait(pr, &sent); /* its parent's */
                         _exit(good && is_record_status(status) ? 0 : 1);
                 }
                 FAKE_MUST(waitpid(child, &st, 0) == child);
                 note(t, WIFEXITED(st) && WEXITSTATUS(st) == 0);
+                note(t, is_record_status(pinroute_record_wait(pr, &sent)));
                 poll(NULL, 0, 5);
         }
         return NULL;

@@ -4,6 +4,7 @@
  *
  *   open DIR|-   close   timeout MS   cluster NAME   pid   quit
  *   read C KEY   write C   endpoint C NODE   record C KEY SECONDS   hold C KEY MS
+ *   records C KEY N SECONDS   send C KEY N SECONDS   wait      of the keys KEY-0 to KEY-(N-1)
  *   reads C KEY N         N decisions, counted by node and reason
  *   spin C KEY MS         the same for MS milliseconds
  *   scope begin C KEY     scope read|wrote|force|unforce|end   scope rekey KEY   scope accept C TOKEN
@@ -25,6 +26,7 @@
 
 #define WORDS_MAX  8
 #define COUNTS_MAX 256
+#define KEYS_MAX   256
 
 struct key {
         unsigned char bytes[PINROUTE_KEY_MAX + 2]; /* one too many, and a NUL */
@@ -43,6 +45,7 @@ struct counts {
 
 static struct pinroute *handle;
 static struct pinroute_scope scope;
+static struct pinroute_pending pending;
 static FILE *in, *out;
 
 static long long now_us(void)
@@ -200,6 +203,44 @@ static void do_record(char **word)
         answer_status(pinroute_record_write(handle, number(word[1]), k.at, k.len, number(word[3])), from);
 }
 
+/* KEY-0 and on. */
+static const struct pinroute_key *keys_read(const char *word, unsigned n)
+{
+        static struct key text[KEYS_MAX];
+        static struct pinroute_key keys[KEYS_MAX];
+        for (unsigned i = 0; i < n && i < KEYS_MAX; i++) {
+                key_read(&text[i], word);
+                size_t room = sizeof text[i].bytes - text[i].len;
+                text[i].len += (size_t)snprintf((char *)text[i].bytes + text[i].len, room, "-%u", i);
+                keys[i] = (struct pinroute_key){text[i].bytes, text[i].len};
+        }
+        return keys;
+}
+
+static void do_records(char **word)
+{
+        unsigned n = number(word[3]);
+        const struct pinroute_key *keys = keys_read(word[2], n);
+        long long from = now_us();
+        answer_status(pinroute_record_writes(handle, number(word[1]), keys, n, number(word[4])), from);
+}
+
+static void do_send(char **word)
+{
+        unsigned n = number(word[3]);
+        const struct pinroute_key *keys = keys_read(word[2], n);
+        long long from = now_us();
+        answer_status(pinroute_record_send(handle, number(word[1]), keys, n, number(word[4]), &pending),
+                      from);
+}
+
+static void do_wait(char **word)
+{
+        (void)word;
+        long long from = now_us();
+        answer_status(pinroute_record_wait(handle, &pending), from);
+}
+
 static void do_hold(char **word)
 {
         struct key k;
@@ -297,12 +338,13 @@ static const struct {
         int words; /* at least, its own name included */
         void (*run)(char **word);
 } commands[] = {
-    {"open", 2, do_open},         {"close", 1, do_close},  {"timeout", 2, do_timeout},
-    {"cluster", 2, do_cluster},   {"read", 3, do_read},    {"write", 2, do_write},
-    {"reads", 4, do_reads},       {"spin", 4, do_spin},    {"record", 4, do_record},
-    {"endpoint", 3, do_endpoint}, {"hold", 4, do_hold},    {"scope", 2, do_scope},
-    {"fork", 3, do_fork},         {"rawfork", 3, do_fork}, {"pid", 1, do_pid},
-    {"issue", 3, do_issue},
+    {"open", 2, do_open},         {"close", 1, do_close},     {"timeout", 2, do_timeout},
+    {"cluster", 2, do_cluster},   {"read", 3, do_read},       {"write", 2, do_write},
+    {"reads", 4, do_reads},       {"spin", 4, do_spin},       {"record", 4, do_record},
+    {"endpoint", 3, do_endpoint}, {"hold", 4, do_hold},       {"scope", 2, do_scope},
+    {"fork", 3, do_fork},         {"rawfork", 3, do_fork},    {"pid", 1, do_pid},
+    {"issue", 3, do_issue},       {"records", 5, do_records}, {"send", 5, do_send},
+    {"wait", 1, do_wait},
 };
 
 static void obey(char *line)
