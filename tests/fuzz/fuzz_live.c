@@ -159,18 +159,25 @@ static void put(unsigned i, const void *bytes, size_t n)
                 (void)!send(client[i], bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static struct pnr_request take_request(struct input *in)
+static struct pnr_records take_frame(struct input *in)
 {
-        struct pnr_request q = {.magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION, .number = 7};
-        q.op = (uint16_t)(1 + take_below(in, 4));
-        if (q.op != PNR_OP_HELLO) {
-                memcpy(q.cluster, "main", 4);
-                q.key[0] = take_below(in, KEYS);
-                q.ms = (uint32_t)take_number(in);
+        struct pnr_records f = {.head = {.magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION, .number = 7}};
+        struct pnr_request *q = &f.head;
+        q->op = (uint16_t)(1 + take_below(in, 5));
+        if (q->op != PNR_OP_HELLO) {
+                memcpy(q->cluster, "main", 4);
+                q->key[0] = take_below(in, KEYS);
+                q->ms = (uint32_t)take_number(in);
         }
-        if (q.op == PNR_OP_TOKEN)
-                q.stamp = take_number(in);
-        return q;
+        if (q->op == PNR_OP_TOKEN)
+                q->stamp = take_number(in);
+        if (q->op != PNR_OP_RECORDS)
+                return f;
+        q->n = take_below(in, 70);
+        for (unsigned i = 0; i < q->n && i < PNR_RECORDS_MAX; i++)
+                f.key[i][0] = q->key[0] + i;
+        q->key[0] = 0;
+        return f;
 }
 
 /* Reads what is there: only whole answers, each to what may have been asked. */
@@ -183,16 +190,16 @@ static void read_answers(unsigned i)
                 return;
         for (ssize_t n; (n = recv(client[i], &r, sizeof r, MSG_DONTWAIT | MSG_TRUNC)) > 0;)
                 MUST_BE(n == (ssize_t)sizeof r && r.magic == PNR_WIRE_MAGIC && r.op >= PNR_OP_HELLO &&
-                        r.op <= PNR_OP_TOKEN && r.status <= PINROUTE_E_REFUSED);
+                        r.op <= PNR_OP_RECORDS && r.status <= PINROUTE_E_REFUSED);
 }
 
-static void pass_fd(unsigned i, const struct pnr_request *q)
+static void pass_fd(unsigned i, const struct pnr_records *f)
 {
         union {
                 struct cmsghdr header;
                 char room[CMSG_SPACE(sizeof(int))];
         } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
-        struct iovec bytes = {(void *)(uintptr_t)q, sizeof *q};
+        struct iovec bytes = {(void *)(uintptr_t)f, pnr_frame_size(&f->head)};
         struct msghdr m = {
             .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         memcpy(CMSG_DATA(&control.header), &null_fd, sizeof null_fd);
@@ -223,7 +230,7 @@ static void step(struct input *in)
         static uint8_t zeros[OVERSIZE];
         uint8_t what = take(in);
         unsigned i = take_below(in, CLIENTS);
-        struct pnr_request q;
+        struct pnr_records f;
         switch (what) {
         case 'o': call(i, false); break;
         case 'O': call(i, true); break;
@@ -236,26 +243,26 @@ static void step(struct input *in)
         case 'w': poll(NULL, 0, 1); break;
         case 'H': kill(daemon_pid, SIGHUP); break;
         case 'f':
-                q = take_request(in);
-                put(i, &q, sizeof q);
+                f = take_frame(in);
+                put(i, &f, pnr_frame_size(&f.head));
                 break;
         case 'm':
-                q = take_request(in);
-                take_strokes(in, &q, sizeof q);
-                put(i, &q, sizeof q);
+                f = take_frame(in);
+                take_strokes(in, &f, pnr_frame_size(&f.head));
+                put(i, &f, pnr_frame_size(&f.head));
                 break;
         case 'h':
-                q = take_request(in);
-                put(i, &q, take(in) % sizeof q);
+                f = take_frame(in);
+                put(i, &f, take(in) % pnr_frame_size(&f.head));
                 break;
         case 'n':
-                q = take_request(in);
-                for (unsigned n = take(in); n > 0; n--, q.number++)
-                        put(i, &q, sizeof q);
+                f = take_frame(in);
+                for (unsigned n = take(in); n > 0; n--, f.head.number++)
+                        put(i, &f, pnr_frame_size(&f.head));
                 break;
         case 'p':
-                q = take_request(in);
-                pass_fd(i, &q);
+                f = take_frame(in);
+                pass_fd(i, &f);
                 break;
         case 'R': {
                 int little = 1;

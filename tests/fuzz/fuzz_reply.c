@@ -18,6 +18,7 @@
 #define KEYS     4
 #define CLIENTS  8
 #define PENDING  8
+#define PENDINGS 4 /* that the application keeps */
 #define TOLD_MAX 256
 #define LOOK_MS  20 /* that a read may take to ask for the clock, see handle.c */
 #define BEAT_MS  300
@@ -39,7 +40,7 @@ struct answer {
         int64_t due_ns;
         size_t size;
         uint8_t bytes[256];
-        struct pnr_request asked;
+        struct pnr_records asked;
 };
 
 static struct {
@@ -47,7 +48,7 @@ static struct {
         int listener, client[CLIENTS], passed_fd;
         struct answer pending[PENDING];
         struct pnr_reply told[TOLD_MAX]; /* whole answers, each to the question at its place in asked[] */
-        struct pnr_request asked[TOLD_MAX];
+        struct pnr_records asked[TOLD_MAX];
         unsigned n_told;
         bool interrupts;
 } peer;
@@ -84,6 +85,7 @@ static struct pnr_reply honest(const struct pnr_request *q, uint32_t status)
                                   .op = q->op,
                                   .number = q->number,
                                   .status = status,
+                                  .records_max = q->op == PNR_OP_HELLO ? PNR_RECORDS_MAX : 0,
                                   .epoch = live.header.epoch,
                                   .now_ms = now_ns / CLOCK_NS_PER_MS,
                                   .generation = q->op == PNR_OP_HELLO ? 0 : 8};
@@ -94,8 +96,8 @@ static void remember(const struct answer *a)
 {
         struct pnr_reply r;
         memcpy(&r, a->bytes, sizeof r);
-        bool whole = a->size == 64 && r.magic == PNR_WIRE_MAGIC && r.version == 1 && r.op == a->asked.op &&
-                     r.number == a->asked.number;
+        bool whole = a->size == 64 && r.magic == PNR_WIRE_MAGIC && r.version == 1 &&
+                     r.op == a->asked.head.op && r.number == a->asked.head.number;
         if (whole && peer.n_told < TOLD_MAX) {
                 peer.asked[peer.n_told] = a->asked;
                 peer.told[peer.n_told++] = r;
@@ -132,13 +134,16 @@ static void put_later(const struct answer *a, uint64_t ms)
                 }
 }
 
-static void act(int fd, const struct pnr_request *q)
+static void act(int fd, const struct pnr_records *f)
 {
-        struct answer a = {.fd = fd, .size = sizeof(struct pnr_reply), .asked = *q};
+        const struct pnr_request *q = &f->head;
+        struct answer a = {.fd = fd, .size = sizeof(struct pnr_reply), .asked = *f};
         uint8_t how = take(&peer.script);
         struct pnr_reply r = honest(q, how == 's' ? (uint32_t)take_number(&peer.script) : 0);
         if (how == 'c')
                 r.now_ms = (int64_t)take_number(&peer.script);
+        if (how == 'm')
+                r.records_max = (uint32_t)take_number(&peer.script);
         if (how == 'n')
                 r.number += take_number(&peer.script);
         memcpy(a.bytes, &r, sizeof r);
@@ -166,17 +171,18 @@ static void act(int fd, const struct pnr_request *q)
 
 static bool serve_client(int fd)
 {
-        struct pnr_request q;
-        ssize_t n = recv(fd, &q, sizeof q, MSG_DONTWAIT | MSG_TRUNC);
+        struct pnr_records f;
+        memset(&f, 0, sizeof f);
+        ssize_t n = recv(fd, &f, sizeof f, MSG_DONTWAIT | MSG_TRUNC);
         if (n < 0 && errno == EAGAIN)
                 return false;
         if (n <= 0) {
                 hang_up(fd);
                 return true;
         }
-        MUST_BE(pnr_request_valid(
-            &q, (size_t)n)); /* whatever it has been told, the stub asks what may be asked */
-        act(fd, &q);
+        MUST_BE(
+            pnr_frame_valid(&f, (size_t)n)); /* whatever it has been told, the stub asks what may be asked */
+        act(fd, &f);
         return true;
 }
 
@@ -243,7 +249,14 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 static struct {
         struct pinroute *pr;
         unsigned cluster, timeout_ms;
-        int64_t owed_ms[KEYS]; /* until then a record of this key has failed and no answer has come since */
+        int64_t owed_ms
+            [KEYS];     /* until then a record of this key has failed, or is under way, and no answer came */
+        unsigned since; /* of the answers, when nothing was owed */
+        struct pinroute_pending pending[PENDINGS];
+        unsigned sent[PENDINGS];   /* how many answers there were then */
+        unsigned n_keys[PENDINGS]; /* from key 0 on */
+        bool waited[PENDINGS];
+        int status[PENDINGS];
 } app;
 
 static int64_t now_ms(void) { return now_ns / CLOCK_NS_PER_MS; }
@@ -251,19 +264,38 @@ static int64_t now_ms(void) { return now_ns / CLOCK_NS_PER_MS; }
 /* Was this asked since, and answered so? */
 static bool was_told(unsigned since, unsigned op, struct pnr_key key, int status)
 {
-        for (unsigned i = since; i < peer.n_told; i++)
-                if (peer.asked[i].op == op && peer.asked[i].key[0] == key.w[0] &&
-                    peer.asked[i].key[1] == key.w[1] && peer.told[i].status == (uint32_t)status)
-                        return true;
+        for (unsigned i = since; i < peer.n_told; i++) {
+                const struct pnr_records *f = &peer.asked[i];
+                bool many = f->head.op == PNR_OP_RECORDS;
+                if ((many ? PNR_OP_RECORD : f->head.op) != op || peer.told[i].status != (uint32_t)status)
+                        continue;
+                for (unsigned k = 0; k < (many ? f->head.n : 1); k++)
+                        if (memcmp(many ? f->key[k] : f->head.key, key.w, sizeof key.w) == 0)
+                                return true;
+        }
         return peer.n_told == TOLD_MAX;
 }
 
 static bool was_paid(unsigned since)
 {
         for (unsigned i = since; i < peer.n_told; i++)
-                if (peer.asked[i].op != PNR_OP_HELLO && peer.told[i].status == PINROUTE_OK)
+                if (peer.asked[i].head.op != PNR_OP_HELLO && peer.told[i].status == PINROUTE_OK)
                         return true;
         return peer.n_told == TOLD_MAX;
+}
+
+/* An answer may have been on its way since long before the call that met it. */
+static void note_paid(void)
+{
+        if (!was_paid(app.since))
+                return;
+        memset(app.owed_ms, 0, sizeof app.owed_ms);
+        app.since = peer.n_told;
+}
+
+static void owe(uint8_t key, uint64_t ms)
+{
+        app.owed_ms[key] = now_ms() + (int64_t)(ms < 300000 ? ms : 300000) - 20;
 }
 
 static void expect_quick(int64_t began_ms, unsigned most_ms)
@@ -303,8 +335,7 @@ static void on_write(uint8_t key, bool hold, uint64_t length)
                           : pinroute_record_write(app.pr, app.cluster, &key, 1, n);
         MUST_BE(errno == 77);
         expect_quick(began_ms, app.timeout_ms);
-        if (was_paid(told))
-                memset(app.owed_ms, 0, sizeof app.owed_ms);
+        note_paid();
         switch (status) {
         case PINROUTE_OK:
         case PINROUTE_E_CLUSTER: MUST_BE(was_told(told, op, pnr_key_of(&key, 1), status)); break;
@@ -313,13 +344,99 @@ static void on_write(uint8_t key, bool hold, uint64_t length)
                 break;
         case PINROUTE_E_REFUSED:
         case PINROUTE_E_UNREACHABLE: {
-                uint64_t ms = hold ? n : n ? n * 1000ull : 15000;
-                app.owed_ms[key] = now_ms() + (int64_t)(ms < 300000 ? ms : 300000) - 20;
+                owe(key, hold ? n : n ? n * 1000ull : 15000);
                 on_read(key);
                 break;
         }
         default: MUST_BE(false);
         }
+}
+
+static const struct pinroute_key *keys_of(unsigned n)
+{
+        static uint8_t byte[KEYS] = {0, 1, 2, 3};
+        static struct pinroute_key key[70];
+        for (unsigned i = 0; i < n; i++)
+                key[i] = (struct pinroute_key){&byte[i % KEYS], 1};
+        return key;
+}
+
+/* Of keys 0 and on, of which there are `n`, some more than once. */
+static void check_told(unsigned since, unsigned n, int status)
+{
+        unsigned told = 0, all = n < KEYS ? n : KEYS;
+        for (uint8_t key = 0; key < all; key++)
+                told += was_told(since, PNR_OP_RECORD, pnr_key_of(&key, 1), status);
+        MUST_BE(status == PINROUTE_OK ? told == all : told > 0);
+}
+
+static bool is_owed(int status) { return status == PINROUTE_E_REFUSED || status == PINROUTE_E_UNREACHABLE; }
+
+static uint64_t pin_ms(unsigned seconds) { return seconds ? seconds * 1000ull : 15000; }
+
+static void on_writes(unsigned n, uint64_t length)
+{
+        unsigned told = peer.n_told, seconds = (unsigned)length;
+        int64_t began_ms = now_ms();
+        errno = 77;
+        int status = pinroute_record_writes(app.pr, app.cluster, keys_of(n), n, seconds);
+        MUST_BE(errno == 77);
+        expect_quick(began_ms, app.timeout_ms);
+        note_paid();
+        if (!is_owed(status)) {
+                MUST_BE(status == PINROUTE_OK || status == PINROUTE_E_INVALID ||
+                        status == PINROUTE_E_CLUSTER);
+                if (n)
+                        check_told(told, n, status);
+                return;
+        }
+        for (uint8_t key = 0; key < KEYS && key < n; key++)
+                if (!was_told(told, PNR_OP_RECORD, pnr_key_of(&key, 1), PINROUTE_OK)) {
+                        owe(key, pin_ms(seconds));
+                        on_read(key);
+                }
+}
+
+static void on_send(unsigned slot, unsigned n, uint64_t length)
+{
+        unsigned told = peer.n_told, seconds = (unsigned)length;
+        int64_t began_ms = now_ms();
+        errno = 77;
+        int status = pinroute_record_send(app.pr, app.cluster, keys_of(n), n, seconds, &app.pending[slot]);
+        MUST_BE(errno == 77);
+        expect_quick(began_ms, app.timeout_ms);
+        note_paid();
+        app.sent[slot] = told;
+        app.n_keys[slot] = n;
+        app.waited[slot] = status != PINROUTE_OK;
+        app.status[slot] = status;
+        MUST_BE(n <= PINROUTE_BATCH_MAX || status == PINROUTE_E_INVALID);
+        if (n > PINROUTE_BATCH_MAX || (status != PINROUTE_OK && !is_owed(status)))
+                return;
+        for (uint8_t key = 0; key < KEYS && key < n; key++)
+                if (!was_told(told, PNR_OP_RECORD, pnr_key_of(&key, 1), PINROUTE_OK)) {
+                        owe(key, pin_ms(seconds));
+                        on_read(key);
+                }
+}
+
+static void on_wait(unsigned slot)
+{
+        unsigned told = peer.n_told;
+        int64_t began_ms = now_ms();
+        bool sent = app.pending[slot].state != 0;
+        errno = 77;
+        int status = pinroute_record_wait(app.pr, &app.pending[slot]);
+        MUST_BE(errno == 77);
+        expect_quick(began_ms, app.timeout_ms);
+        note_paid();
+        MUST_BE(sent || status == PINROUTE_E_INVALID);
+        if (app.waited[slot])
+                MUST_BE(status == app.status[slot] && peer.n_told == told);
+        else if (sent && !is_owed(status) && app.n_keys[slot])
+                check_told(app.sent[slot], app.n_keys[slot], status);
+        app.waited[slot] = sent;
+        app.status[slot] = status;
 }
 
 /* A token that is good asks for the primary, or for what the daemon has said. */
@@ -340,8 +457,7 @@ static void on_token(uint8_t key, struct input *in)
         errno = 77;
         int status = pinroute_token_accept(app.pr, app.cluster, text, &s);
         expect_quick(began_ms, app.timeout_ms + LOOK_MS);
-        if (was_paid(told))
-                memset(app.owed_ms, 0, sizeof app.owed_ms);
+        note_paid();
         check_decision(&d, pinroute_scope_read(&s, &d));
         MUST_BE(errno == 77);
         if (status == PINROUTE_OK && !was_told(told, PNR_OP_TOKEN, t.key, PINROUTE_OK))
@@ -368,8 +484,7 @@ static void on_issue(uint8_t key)
         check_decision(&d, pinroute_scope_read(&s, &d));
         if (peer.n_told == told)
                 MUST_BE(d.role == PINROUTE_PRIMARY);
-        if (was_paid(told))
-                memset(app.owed_ms, 0, sizeof app.owed_ms);
+        note_paid();
         pinroute_scope_rekey(&s, &key, 1);
         MUST_BE(pinroute_scope_end(&s) == PINROUTE_OK);
 }
@@ -382,6 +497,9 @@ static void open_handle(void)
         MUST_BE(pinroute_cluster(app.pr, "main", &app.cluster) == PINROUTE_OK);
         app.timeout_ms = 50;
         memset(app.owed_ms, 0, sizeof app.owed_ms);
+        memset(app.pending, 0, sizeof app.pending);
+        memset(app.waited, 0, sizeof app.waited);
+        app.since = peer.n_told;
 }
 
 static void on_timeout(struct input *in)
@@ -406,6 +524,17 @@ static void step(struct input *in)
                 on_write(key, true, take_number(in));
                 break;
         }
+        case 'R': {
+                unsigned n = take_below(in, 70);
+                on_writes(n, take_number(in));
+                break;
+        }
+        case 's': {
+                unsigned slot = take_below(in, PENDINGS);
+                on_send(slot, take_below(in, 70), take_number(in));
+                break;
+        }
+        case 'w': on_wait(take_below(in, PENDINGS)); break;
         case 'g': on_read((uint8_t)take_below(in, KEYS)); break;
         case 't': {
                 uint8_t key = (uint8_t)take_below(in, KEYS);

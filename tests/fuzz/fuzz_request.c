@@ -27,23 +27,30 @@ static unsigned costly;
 /* ---- what must hold ---- */
 
 /* A second opinion on what a sound frame is: one that equals what is written anew from its fields. */
-static bool is_sound(const struct pnr_request *q, size_t size)
+static bool is_sound(const struct pnr_records *f, size_t size)
 {
+        const struct pnr_request *q = &f->head;
         struct pnr_request again = {.magic = PNR_WIRE_MAGIC, .version = 1, .op = q->op, .number = q->number};
-        if (size != 128)
+        if (size != (q->op == PNR_OP_RECORDS ? 1152 : 128))
                 return false;
         if (q->op == PNR_OP_HELLO)
                 return memcmp(&again, q, sizeof again) == 0;
+        for (unsigned i = 0; q->op == PNR_OP_RECORDS && i < 64; i++)
+                if (i >= q->n && (f->key[i][0] || f->key[i][1]))
+                        return false;
+        again.n = q->op == PNR_OP_RECORDS && q->n <= 64 ? q->n : 0;
         for (unsigned i = 0; i < PNR_NAME_SIZE - 1 && q->cluster[i]; i++) {
                 char c = again.cluster[i] = q->cluster[i];
                 if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", c))
                         return false;
         }
-        memcpy(again.key, q->key, sizeof again.key);
+        if (q->op != PNR_OP_RECORDS)
+                memcpy(again.key, q->key, sizeof again.key);
         again.ms = q->ms;
         if (q->op == PNR_OP_TOKEN)
                 again.stamp = q->stamp;
-        return q->op >= 1 && q->op <= 4 && q->cluster[0] && memcmp(&again, q, sizeof again) == 0;
+        return q->op >= 1 && q->op <= 5 && (q->op == 5) == (again.n > 0) && q->cluster[0] &&
+               memcmp(&again, q, sizeof again) == 0;
 }
 
 static int cluster_of(const struct pnr_request *q)
@@ -59,22 +66,22 @@ static void check_reply(const struct core_item *it)
         const struct pnr_request *q = &it->request;
         const struct pnr_reply *r = &it->reply;
         MUST_BE(pnr_reply_valid(r, sizeof *r, q));
+        MUST_BE(r->records_max == (q->op == PNR_OP_HELLO ? 64 : 0));
         MUST_BE(!r->reserved && r->epoch == core.epoch && r->now_ms == core_now.ms);
         bool known = q->op == PNR_OP_HELLO || core_find_cluster(&core, q->cluster);
-        bool whole = q->op == PNR_OP_HELLO ||
-                     ((q->op == PNR_OP_RECORD || q->ms) && (q->op != PNR_OP_TOKEN || q->stamp));
+        bool whole = q->op == PNR_OP_HELLO || ((q->op == PNR_OP_RECORD || q->op == PNR_OP_RECORDS || q->ms) &&
+                                               (q->op != PNR_OP_TOKEN || q->stamp));
         MUST_BE(r->status == (!known ? PINROUTE_E_CLUSTER : !whole ? PINROUTE_E_INVALID : PINROUTE_OK));
 }
 
-static void remember(const struct core_item *it)
+static void remember_key(const struct core_item *it, const uint64_t key[2])
 {
         const struct pnr_request *q = &it->request;
         int c = cluster_of(q);
-        if (q->op == PNR_OP_HELLO || it->reply.status != PINROUTE_OK || it->covered || c < 0 ||
-            q->key[0] >= KEYS || q->key[1] != ~q->key[0])
+        if (c < 0 || key[0] >= KEYS || key[1] != ~key[0])
                 return;
         int64_t ms = q->ms ? q->ms : 15000;
-        struct promise *p = promised[c][q->key[0]], *first = p;
+        struct promise *p = promised[c][key[0]], *first = p;
         for (struct promise *other = p; other < p + PROMISES; other++) {
                 MUST_BE(it->reply.generation == 0 || it->reply.generation >= other->generation);
                 first = other->until_ms < first->until_ms ? other : first;
@@ -83,6 +90,15 @@ static void remember(const struct core_item *it)
                                   .until_ms = core_now.ms + (ms < 300000 ? ms : 300000),
                                   .hold = q->op == PNR_OP_HOLD,
                                   .in_table = it->reply.generation != 0};
+}
+
+static void remember(const struct core_item *it)
+{
+        const struct pnr_request *q = &it->request;
+        if (q->op == PNR_OP_HELLO || it->reply.status != PINROUTE_OK || it->covered)
+                return;
+        for (unsigned i = 0; i < (q->op == PNR_OP_RECORDS ? q->n : 1); i++)
+                remember_key(it, q->op == PNR_OP_RECORDS ? it->keys[i] : q->key);
 }
 
 /* As a stub decides a read of this key: none of the nodes that it may go to lacks the write. */
@@ -147,11 +163,25 @@ static void check_all(void)
 
 /* ---- what happens ---- */
 
-/* Returns its length. */
-static size_t take_frame(struct input *in, struct pnr_request *q)
+/* As many as are said, from the one that was taken for the head on. */
+static void take_keys(struct input *in, struct pnr_records *f)
 {
+        uint64_t first = f->head.key[0];
+        f->head.key[0] = f->head.key[1] = 0;
+        f->head.n = take_below(in, 70);
+        for (unsigned i = 0; i < f->head.n && i < PNR_RECORDS_MAX; i++) {
+                f->key[i][0] = (first + i) % (KEYS + 2);
+                f->key[i][1] = ~f->key[i][0];
+        }
+}
+
+/* Returns its length. */
+static size_t take_frame(struct input *in, struct pnr_records *f)
+{
+        struct pnr_request *q = &f->head;
+        memset(f, 0, sizeof *f);
         *q = (struct pnr_request){.magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION};
-        q->op = (uint16_t)(1 + take_below(in, 4));
+        q->op = (uint16_t)(1 + take_below(in, 5));
         q->number = 7;
         if (q->op != PNR_OP_HELLO) {
                 strcpy(q->cluster, cluster_name[take_below(in, CLUSTERS + 1)]);
@@ -159,23 +189,27 @@ static size_t take_frame(struct input *in, struct pnr_request *q)
                 q->key[1] = ~q->key[0];
                 q->ms = (uint32_t)take_number(in);
         }
+        if (q->op == PNR_OP_RECORDS)
+                take_keys(in, f);
         if (q->op == PNR_OP_TOKEN)
                 q->stamp = take_number(in);
         uint8_t how = take(in);
         if (how == '~')
-                take_strokes(in, q, sizeof *q);
-        return how == '<' ? take(in) : sizeof *q;
+                take_strokes(in, f, pnr_frame_size(q));
+        return how == '<' ? take(in) : how == '>' ? sizeof *f - 2 + take_below(in, 5) : pnr_frame_size(q);
 }
 
 static void on_frames(struct input *in)
 {
+        static struct pnr_records frame[BATCH];
         struct core_item item[BATCH];
         unsigned n = 0;
         for (unsigned i = take_below(in, BATCH) + 1; i > 0; i--) {
-                item[n] = (struct core_item){.answered = false};
-                size_t size = take_frame(in, &item[n].request);
-                bool valid = pnr_request_valid(&item[n].request, size);
-                MUST_BE(valid == is_sound(&item[n].request, size));
+                size_t size = take_frame(in, &frame[n]);
+                bool valid = pnr_frame_valid(&frame[n], size);
+                MUST_BE(valid == is_sound(&frame[n], size));
+                item[n] =
+                    (struct core_item){.request = frame[n].head, .keys = (const uint64_t(*)[2])frame[n].key};
                 n += valid;
         }
         core_step(item, n, 1);

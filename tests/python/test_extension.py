@@ -51,6 +51,7 @@ class Arguments(Case):
         self.assertEqual(r.route_read(cluster=self.main, key="by name").reason, pinroute.PINNED)
         self.assertEqual(r.node_for_read(key="by name", cluster=self.main), "default")
         self.assertEqual(r.record_write(self.main, key="by name", seconds=1), pinroute.OK)
+        self.assertEqual(r.record_writes(self.main, keys=["by name"], seconds=1), pinroute.OK)
         self.assertEqual(r.hold(cluster=self.main, key="by name", ms=1), pinroute.OK)
         self.assertEqual(r.scope(cluster=self.main, key="by name").node(), "default")
         self.assertIsNone(r.endpoint(cluster=self.main, node="shadow-7"))
@@ -71,6 +72,14 @@ class Arguments(Case):
             (TypeError, "twice.*'key'", lambda: r.node_for_read(main, "a", key="b")),
             (TypeError, "'key'", lambda: r.record_write(main)),
             (TypeError, "key", lambda: r.record_write(main, None)),
+            (TypeError, "'keys'", lambda: r.record_writes(main)),
+            (TypeError, "keys: an iterable", lambda: r.record_writes(main, "abc")),
+            (TypeError, "keys: an iterable", lambda: r.record_writes(main, b"abc")),
+            (TypeError, "iterable", lambda: r.record_writes(main, 7)),
+            (TypeError, "key", lambda: r.record_writes(main, ["a", None])),
+            (ValueError, "key: 1 to 4096", lambda: r.record_writes(main, ["a", ""])),
+            (ValueError, "cluster", lambda: r.record_writes(60, ["a"])),
+            (ValueError, "seconds", lambda: r.record_writes(main, ["a"], -1)),
             (TypeError, "key", lambda: r.hold(main, None, 1)),
             (TypeError, "key", lambda: r.token_issue(main, None)),
             (TypeError, "'ms'", lambda: r.hold(main, "a")),
@@ -225,6 +234,19 @@ class Answers(Case):
         self.assert_recorded("scoped")
         self.assertEqual(scope.end(), pinroute.OK)
 
+    def test_many_writes_are_recorded_at_once(self):
+        held = bytearray(b"many-b")
+        keys = {"many-a": 1, "many-c": 2}
+        self.assertEqual(self.router.record_writes(self.main, keys), pinroute.OK)
+        self.assertEqual(self.router.record_writes(self.main, (key for key in (held, memoryview(b"many-d")))), pinroute.OK)
+        self.assertEqual(self.router.record_writes(self.main, [f"many-{i}" for i in range(200)]), pinroute.OK)
+        for key in ("many-a", "many-b", "many-c", "many-d", "many-0", "many-199"):
+            self.assert_recorded(key)
+        with self.assertRaises(TypeError):
+            self.router.record_writes(self.main, [held, 5])
+        held.extend(b" is free again")
+        self.assertEqual(self.router.record_writes(self.main, []), pinroute.OK)
+
     def test_a_scope_that_raises_is_recorded_all_the_same(self):
         with self.assertRaises(ZeroDivisionError), self.router.scope(self.main, "raised") as scope:
             scope.wrote()
@@ -277,6 +299,8 @@ class Answers(Case):
         self.assertIs(router.node_for_read(main), sys.intern(""))
         self.assertEqual(router.node_for_write(main), "")
         self.assertEqual(router.record_write(main, "k"), pinroute.E_UNREACHABLE)
+        self.assertEqual(router.record_writes(main, ["k", "l"]), pinroute.E_UNREACHABLE)
+        self.assertEqual(router.record_writes(main, []), pinroute.OK)
         self.assertEqual(router.hold(main, "k", 5), pinroute.E_UNREACHABLE)
         self.assertIsNone(router.token_issue(main, "k"))
         self.assertIsNone(router.endpoint(main, "default"))
@@ -304,6 +328,7 @@ class Closing(Case):
         self.assertEqual((router.node_for_read(99), router.node_for_write(main), scope.node()), ("", "", ""))
         self.assertEqual(scope.read().role, pinroute.PRIMARY)
         self.assertEqual(router.record_write(main, "k"), pinroute.E_UNREACHABLE)
+        self.assertEqual(router.record_writes(main, ["k"]), pinroute.E_UNREACHABLE)
         self.assertEqual(router.hold(main, "k", 1), pinroute.E_UNREACHABLE)
         self.assertEqual(scope.accept("token"), pinroute.E_STORE)
         self.assertEqual(scope.end(), pinroute.E_UNREACHABLE)
@@ -421,6 +446,7 @@ class Memory(Case):
             "token": lambda: router.token_issue(main, "memory"), "accept": lambda: scope.accept(token),
             "endpoint": lambda: router.endpoint(main, "shadow-1"), "cluster": lambda: router.cluster("main"),
             "has_cluster": lambda: router.has_cluster("main"), "forced": self.force,
+            "record_writes": lambda: router.record_writes(main, []),
         }
 
     @staticmethod
@@ -433,6 +459,8 @@ class Memory(Case):
         return {
             "no such argument": lambda: router.node_for_read(main, kez="a"),
             "a released buffer": lambda: router.record_write(60, bytearray(b"k")),
+            "many released buffers": lambda: router.record_writes(60, [bytearray(b"k"), "l"]),
+            "a key among many": lambda: router.record_writes(main, [bytearray(b"k"), None]),
             "bad cluster": lambda: router.scope(60, "k"), "bad key": lambda: router.route_read(main, ""),
             "bad token": lambda: scope.accept(5), "bad name": lambda: router.cluster("a b"),
             "bad rekey": lambda: scope.rekey(""), "bad dir": lambda: pinroute.Router(""),

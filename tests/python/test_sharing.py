@@ -54,10 +54,11 @@ class Threads(Case):
         abroad = self.another(host=self.far)
         self.assertEqual(abroad.record_write(main_of(abroad), "k"), pinroute.OK)
         token = abroad.token_issue(main_of(abroad), "k")
-        routers = [self.another(self.timeout_ms) for _ in range(4)]
+        routers = [self.another(self.timeout_ms) for _ in range(5)]
         main, scopes = self.main, [router.scope(main_of(router), "k") for router in routers]
         scopes[2].wrote()
         calls = {"record_write": lambda: routers[0].record_write(main, "k"), "end": scopes[2].end,
+                 "record_writes": lambda: routers[4].record_writes(main, ["k", "l"]),
                  "hold": lambda: routers[1].hold(main, "k", 9), "accept": lambda: scopes[3].accept(token)}
         for name, call in calls.items():
             with self.subTest(name), self.host.paused(), Ticking() as others:

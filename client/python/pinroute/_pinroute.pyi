@@ -1,5 +1,6 @@
 """_pinroute.pyi -- types of the extension; its docstrings are the module's own, word by word."""
 import os
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, final
 
@@ -98,6 +99,13 @@ class Router:
         COMMIT has returned.  seconds: how long the pin lasts at most; 0: as the cluster has it.
         E_UNREACHABLE, E_REFUSED: pinned in this process only.  Waits no longer than the router's timeout, and
         lets other threads run meanwhile.
+        """
+
+    def record_writes(self, cluster: int, keys: Iterable[_Key], seconds: int = 0) -> int:
+        """Record that writes for all these keys have committed, in one round trip for each 64; returns a status.
+
+        OK: all are recorded, as record_write() does it.  E_UNREACHABLE, E_REFUSED: those that were not are
+        pinned in this process only.  keys: any iterable of keys; none is OK.
         """
 
     def hold(self, cluster: int, key: _Key, ms: int) -> int:

@@ -1,5 +1,5 @@
 /* args.c -- what a caller passed, as C sees it.
- * Allocates nothing: strings and buffers are read where they lie. */
+ * Strings and buffers are read where they lie; memory is allocated for tables of many keys only. */
 #include "args.h"
 
 #include <limits.h>
@@ -135,6 +135,48 @@ void key_drop(struct key *k)
 {
         if (k->view.obj)
                 PyBuffer_Release(&k->view);
+}
+
+/* Text and bytes are iterables, too, but of letters: a key that was meant to be the only one. */
+static PyObject *tuple_of(PyObject *o)
+{
+        if (!PyUnicode_Check(o) && !PyBytes_Check(o) && !PyByteArray_Check(o) && !PyMemoryView_Check(o))
+                return PySequence_Tuple(o);
+        wrong_type(o, "keys", "an iterable of keys");
+        return NULL;
+}
+
+bool keys_take(PyObject *o, struct keys *ret)
+{
+        *ret = (struct keys){.tuple = tuple_of(o)};
+        if (!ret->tuple)
+                return false;
+        size_t n = (size_t)PyTuple_Size(ret->tuple);
+        ret->each = PyMem_Calloc(n, sizeof *ret->each);
+        ret->key = PyMem_Calloc(n, sizeof *ret->key);
+        if (!ret->each || !ret->key) {
+                keys_drop(ret);
+                PyErr_NoMemory();
+                return false;
+        }
+        for (; ret->n < n; ret->n++) {
+                struct key *k = &ret->each[ret->n];
+                if (!key_take(PyTuple_GetItem(ret->tuple, (Py_ssize_t)ret->n), false, k)) {
+                        keys_drop(ret);
+                        return false;
+                }
+                ret->key[ret->n] = (struct pinroute_key){k->bytes, k->len};
+        }
+        return true;
+}
+
+void keys_drop(struct keys *k)
+{
+        for (size_t i = 0; i < k->n; i++)
+                key_drop(&k->each[i]);
+        PyMem_Free(k->each);
+        PyMem_Free(k->key);
+        Py_DECREF(k->tuple);
 }
 
 PyObject *args_no_cluster(void)

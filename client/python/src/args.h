@@ -37,6 +37,16 @@ struct key {
 bool key_take(PyObject *o, bool optional, struct key *ret);
 void key_drop(struct key *k);
 
+/* The keys of an iterable, in its order.  keys_drop() afterwards, if true. */
+struct keys {
+        PyObject *tuple; /* holds them */
+        struct key *each;
+        struct pinroute_key *key;
+        size_t n;
+};
+bool keys_take(PyObject *o, struct keys *ret);
+void keys_drop(struct keys *k);
+
 /* The number that a call found to be none of the router's: NULL, with ValueError set. */
 PyObject *args_no_cluster(void);
 

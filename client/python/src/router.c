@@ -232,6 +232,28 @@ static PyObject *record_write(PyObject *o, PyObject *const *given, Py_ssize_t n,
         return status;
 }
 
+static PyObject *record_writes(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
+{
+        static const struct signature s = {"record_writes", 2, 3, {"cluster", "keys", "seconds"}};
+        struct router *self = (struct router *)o;
+        PyObject *args[ARGS_MAX];
+        unsigned number, seconds = 0;
+        struct keys keys;
+        if (!args_take(&s, given, n, kwnames, args) || !args_number(args[0], "cluster", 0, &number) ||
+            (args[2] && !args_number(args[2], "seconds", 0, &seconds)) || !keys_take(args[1], &keys))
+                return NULL;
+        int status = PINROUTE_E_UNREACHABLE;
+        struct pinroute *pr = router_enter(self);
+        if (pr) {
+                PyThreadState *ours = PyEval_SaveThread();
+                status = pinroute_record_writes(pr, number, keys.key, keys.n, seconds);
+                PyEval_RestoreThread(ours);
+                router_leave(self);
+        }
+        keys_drop(&keys);
+        return is_refused(self, status) ? NULL : PyLong_FromLong(status);
+}
+
 static PyObject *hold(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
 {
         static const struct signature s = {"hold", 3, 3, {"cluster", "key", "ms"}};
@@ -343,6 +365,12 @@ static PyMethodDef methods[] = {
      "E_UNREACHABLE, E_REFUSED: pinned in this process only.  Waits no longer than the router's timeout, "
      "and\n"
      "lets other threads run meanwhile."},
+    {"record_writes", FAST(record_writes),
+     "record_writes($self, /, cluster, keys, seconds=0)\n--\n\n"
+     "Record that writes for all these keys have committed, in one round trip for each 64; returns a "
+     "status.\n\n"
+     "OK: all are recorded, as record_write() does it.  E_UNREACHABLE, E_REFUSED: those that were not are\n"
+     "pinned in this process only.  keys: any iterable of keys; none is OK."},
     {"hold", FAST(hold),
      "hold($self, /, cluster, key, ms)\n--\n\n"
      "Send the key's reads to the primary for `ms` from now, whatever replicas have; returns a status.\n\n"
