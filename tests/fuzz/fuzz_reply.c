@@ -435,6 +435,9 @@ static void on_wait(unsigned slot)
                 MUST_BE(status == app.status[slot] && peer.n_told == told);
         else if (sent && !is_owed(status) && app.n_keys[slot])
                 check_told(app.sent[slot], app.n_keys[slot], status);
+        if (sent && !is_owed(status)) /* answered, whatever that is */
+                for (uint8_t key = 0; key < KEYS && key < app.n_keys[slot]; key++)
+                        app.owed_ms[key] = 0;
         app.waited[slot] = sent;
         app.status[slot] = status;
 }
