@@ -98,7 +98,7 @@ MUTANTS = [
     mutant("stale-trusted", "keyed reads go on without a heartbeat",
            ("client/choose.c", "if (f->keyed && choose_is_stale(f))", "if (false)")),
     mutant("debts-forgotten", "a record that failed is not kept by its own process",
-           ("client/tell.c", "                owe(pr, cluster, key, op, ms);\n", "                (void)owe;\n")),
+           ("client/tell.c", "                owe(&w, op);\n", "                (void)w;\n")),
     mutant("holds-ignored", "a replica that has caught up serves a held key",
            ("client/choose.c", "f->now.ms < need.hold_ms || need.generation", "need.generation")),
     mutant("drain-ignored", "a drained node stays in the schedule",

@@ -15,7 +15,7 @@ from harness import bound, eventually, size
 REQUEST = struct.Struct("<IHHQ64sQQI28s")
 REPLY = struct.Struct("<IHHQIIQqQQQ")
 MAGIC, VERSION = 0x57524E50, 1
-HELLO, RECORD, HOLD, TOKEN = 1, 2, 3, 4
+HELLO, RECORD, HOLD, TOKEN, RECORDS = 1, 2, 3, 4, 5
 OK, E_INVALID, E_CLUSTER = 0, 1, 2
 NO_NODES = ["default = host=127.0.0.1 port=1 dbname=app user=pinroute role=primary"]
 
@@ -29,6 +29,13 @@ def stamp(number):
     return struct.pack("<IQ", 0, number)
 
 
+def records(n, keys=None, reserved=b"", **changed):
+    """Of keys (1, 1), (2, 2) and so on; n is what it says of them."""
+    keys = min(n, 64) if keys is None else keys
+    head = frame(**{"op": RECORDS, "key": (0, 0), "reserved": struct.pack("<I", n) + reserved, **changed})
+    return head + b"".join(struct.pack("<QQ", i + 1, i + 1) for i in range(keys)) + bytes(16 * (64 - keys))
+
+
 def hello(**changed):
     return frame(**{"op": HELLO, "cluster": b"", "key": (0, 0), "ms": 0, **changed})
 
@@ -36,8 +43,8 @@ def hello(**changed):
 class Reply:
     def __init__(self, packet):
         assert len(packet) == REPLY.size, packet
-        (self.magic, self.version, self.op, self.number, self.status, _, self.epoch, self.now_ms, self.turn, self.generation,
-         _) = REPLY.unpack(packet)
+        (self.magic, self.version, self.op, self.number, self.status, self.records_max, self.epoch, self.now_ms, self.turn,
+         self.generation, _) = REPLY.unpack(packet)
 
 
 class Client:
@@ -77,7 +84,19 @@ MALFORMED = {
     "of version 0": frame(version=0),
     "of the next version": frame(version=VERSION + 1),
     "with operation 0": frame(op=0),
-    "with an operation that there is not": frame(op=TOKEN + 1),
+    "with an operation that there is not": frame(op=RECORDS + 1),
+    "of one record with a number of keys": frame(reserved=struct.pack("<I", 1)),
+    "of many records that lacks its keys": records(2)[:REQUEST.size],
+    "of many records that lacks its last byte": records(64)[:-1],
+    "of many records with a byte too many": records(64) + b"\0",
+    "of many records and no key": records(0),
+    "of more records than it has room for": records(65),
+    "of as many records as there are numbers": records(2**32 - 1),
+    "of many records with a key behind the last": records(3, keys=4),
+    "of many records with a key in its head": records(3, key=(0, 1)),
+    "of many records with a stamp": records(3, reserved=struct.pack("<Q", 7)),
+    "of many records without a cluster": records(3, cluster=b""),
+    "of one record in the room of many": records(3, op=RECORD),
     "with operation 65535": frame(op=65535),
     "with something in its reserve": frame(reserved=b"\1"),
     "with something at the end of its reserve": frame(reserved=bytes(27) + b"\1"),
@@ -113,6 +132,18 @@ class Frames(harness.Scenario):
 
     def stats(self):
         return self.serving.ask("show", "stats")["stats"]
+
+    def test_many_records_are_one_question_and_answers_come_in_the_order_of_the_questions(self):
+        client = self.client()
+        self.assertEqual(client.ask(hello()).records_max, 64)
+        before = self.stats()["records"]
+        for packet in (records(64, number=1), records(1, number=2), frame(number=3), records(2, number=4, cluster=b"ghost")):
+            client.socket.send(packet)
+        replies = [Reply(client.socket.recv(4096)) for _ in range(4)]
+        self.assertEqual([(r.op, r.number, r.status) for r in replies],
+                         [(RECORDS, 1, OK), (RECORDS, 2, OK), (RECORD, 3, OK), (RECORDS, 4, E_CLUSTER)])
+        self.assertGreater(replies[0].generation, 0)
+        self.assertEqual(self.stats()["records"], before + 66)
 
     def others_are_served(self):
         began = time.monotonic()
