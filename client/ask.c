@@ -368,7 +368,7 @@ int ask_wait(struct ask *a, uint64_t serial, struct view_pulse pulse, int64_t de
         }
         if (one && o == DONE) {
                 *status = one->status;
-                sent_drop(&a->fresh->sent, one);
+                sent_have(one);
         } else if (one) {
                 hang_up(a);
         }

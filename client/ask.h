@@ -90,11 +90,11 @@ bool ask_gave(const struct ask *a, uint64_t serial);
 int ask_send(struct ask *a, struct pnr_request *q, uint64_t serial, struct view_pulse pulse,
              int64_t deadline_ns);
 
-/* Its answer, once: *status is what the daemon answered.
+/* Its answer: *status is what the daemon answered.  It is kept until others need its place.
  * Returns PINROUTE_OK | PINROUTE_E_UNREACHABLE (not within the deadline) | ASK_LOST. */
 int ask_wait(struct ask *a, uint64_t serial, struct view_pulse pulse, int64_t deadline_ns, uint32_t *status);
 
-/* The same without waiting for it, and it may be asked for again; or ASK_AWAITED. */
+/* The same without waiting for it; or ASK_AWAITED. */
 int ask_peek(struct ask *a, uint64_t serial, int64_t deadline_ns, uint32_t *status);
 
 /* Says HELLO once, without patience for a daemon that is not there, and closes the connection.

@@ -13,8 +13,9 @@ static struct sent_one *oldest(struct sent *s, enum sent_state state)
 
 struct sent_one *sent_room(struct sent *s)
 {
-        struct sent_one *free = oldest(s, SENT_FREE);
-        return free ? free : oldest(s, SENT_ANSWERED);
+        struct sent_one *room = oldest(s, SENT_FREE);
+        room = room ? room : oldest(s, SENT_HAD);
+        return room ? room : oldest(s, SENT_ANSWERED);
 }
 
 void sent_put(struct sent *s, struct sent_one *at, uint64_t serial, const struct pnr_request *q)
@@ -44,15 +45,10 @@ struct sent_one *sent_find(struct sent *s, uint64_t serial)
         return NULL;
 }
 
-void sent_drop(struct sent *s, struct sent_one *one)
-{
-        s->awaited -= one->state == SENT_AWAITED;
-        *one = (struct sent_one){.state = SENT_FREE};
-}
-
 void sent_lose(struct sent *s)
 {
         for (struct sent_one *one = s->one; s->awaited && one < s->one + SENT_MAX; one++)
                 if (one->state == SENT_AWAITED)
-                        sent_drop(s, one);
+                        *one = (struct sent_one){.state = SENT_FREE};
+        s->awaited = 0;
 }

@@ -11,7 +11,7 @@
 
 #define SENT_MAX 16
 
-enum sent_state { SENT_FREE = 0, SENT_AWAITED, SENT_ANSWERED };
+enum sent_state { SENT_FREE = 0, SENT_AWAITED, SENT_ANSWERED, SENT_HAD };
 
 struct sent_one {
         uint64_t
@@ -27,7 +27,8 @@ struct sent {
         struct sent_one one[SENT_MAX];
 };
 
-/* A free place, else that of the oldest answer, which then is lost to whoever asks; NULL: all are awaited. */
+/* A free place, else that of an answer that was had, else that of the oldest, which then is lost to whoever asks;
+ * NULL: all are awaited. */
 struct sent_one *sent_room(struct sent *s);
 
 /* q, with its number, goes out now. */
@@ -41,8 +42,10 @@ bool sent_answer(struct sent *s, const struct pnr_reply *r, size_t size);
 
 struct sent_one *sent_find(struct sent *s, uint64_t serial);
 
-/* Its answer was asked for; all that are awaited will get none. */
-void sent_drop(struct sent *s, struct sent_one *one);
+/* Its answer was asked for, and may be again for as long as its place is not needed. */
+static inline void sent_have(struct sent_one *one) { one->state = SENT_HAD; }
+
+/* All that are awaited will get no answer. */
 void sent_lose(struct sent *s);
 
 #endif

@@ -306,49 +306,15 @@ int tell_done(struct pinroute_pending *p, int status)
         return status;
 }
 
-static int send_ahead(const struct news *w, uint64_t serial)
+static void set_sent(struct pinroute_pending *p, const struct news *w, uint64_t serial)
 {
-        struct pnr_records f;
-        if (!owe_until_answered(w, serial))
-                return ASK_NO_ROOM;
-        fill(w, &f);
-        return ask_send(handle_ask(w->pr), &f.head, serial, handle_pulse(w->pr), w->deadline_ns);
-}
-
-/* Where it cannot be sent ahead it is told at once, so that there is nothing to wait for. */
-int tell_send(struct pinroute *pr, unsigned cluster, const struct pnr_key *keys, unsigned n, unsigned seconds,
-              struct pinroute_pending *ret)
-{
-        struct news w = {pr, cluster, keys, n, ms_of(seconds), handle_deadline(pr)};
-        uint64_t serial = ask_serial(handle_ask(pr));
-        int status = n ? send_ahead(&w, serial) : PINROUTE_OK;
-        if (status == ASK_NO_ROOM || status == ASK_TOO_MANY) {
-                status = tell_all(&w);
-                if (!is_owed(status))
-                        forget_sent(pr, serial);
-                return tell_done(ret, status);
-        }
-        tell_done(ret, status);
-        if (n == 0 || status != PINROUTE_OK)
-                return status;
-        ret->state = SENT;
-        ret->serial = serial;
-        ret->cluster = cluster;
-        ret->n = n;
-        ret->ms = w.ms;
-        memcpy(ret->key, keys, n * sizeof *keys);
-        return PINROUTE_OK;
-}
-
-int pinroute_record_send(struct pinroute *pr, unsigned cluster, const struct pinroute_key *keys, size_t n,
-                         unsigned seconds, struct pinroute_pending *ret)
-{
-        struct pnr_key hashed[PINROUTE_BATCH_MAX];
-        if (!ret)
-                return PINROUTE_E_INVALID;
-        if (!handle_has(pr, cluster) || n > PINROUTE_BATCH_MAX || !all_fit(keys, n))
-                return tell_done(ret, PINROUTE_E_INVALID);
-        return tell_send(pr, cluster, hashed, hash(keys, n, hashed), seconds, ret);
+        tell_done(p, PINROUTE_OK);
+        p->state = SENT;
+        p->serial = serial;
+        p->cluster = w->cluster;
+        p->n = w->n;
+        p->ms = w->ms;
+        memcpy(p->key, w->keys, w->n * sizeof *w->keys);
 }
 
 /* The answer; where none will come, what it says when it is asked again. */
@@ -365,6 +331,54 @@ static int await(struct pinroute *pr, const struct pinroute_pending *p, int64_t 
         return ask_all(&w, &told);
 }
 
+static int finish(struct pinroute *pr, struct pinroute_pending *p, int64_t deadline_ns)
+{
+        int status = await(pr, p, deadline_ns);
+        if (!is_owed(status)) {
+                forget_sent(pr, p->serial);
+                pay(pr, deadline_ns);
+        }
+        return tell_done(p, status);
+}
+
+/* Owed once it is sent: what is owed and was not sent others would send.  Where that cannot be, its answer is
+ * waited for at once, so that there is nothing to wait for later. */
+int tell_send(struct pinroute *pr, unsigned cluster, const struct pnr_key *keys, unsigned n, unsigned seconds,
+              struct pinroute_pending *ret)
+{
+        struct pnr_records f;
+        struct news w = {pr, cluster, keys, n, ms_of(seconds), handle_deadline(pr)};
+        if (n == 0)
+                return tell_done(ret, PINROUTE_OK);
+        uint64_t serial = ask_serial(handle_ask(pr));
+        fill(&w, &f);
+        int status = ask_send(handle_ask(pr), &f.head, serial, handle_pulse(pr), w.deadline_ns);
+        if (status == ASK_NO_ROOM || status == ASK_TOO_MANY) {
+                status = tell_all(&w);
+                if (!is_owed(status))
+                        pay(pr, w.deadline_ns);
+                return tell_done(ret, status);
+        }
+        set_sent(ret, &w, serial);
+        if (status == PINROUTE_OK && owe_until_answered(&w, serial))
+                return PINROUTE_OK;
+        status = status == PINROUTE_OK ? finish(pr, ret, w.deadline_ns) : tell_done(ret, status);
+        if (is_owed(status))
+                owe(&w, PNR_OP_RECORDS);
+        return status;
+}
+
+int pinroute_record_send(struct pinroute *pr, unsigned cluster, const struct pinroute_key *keys, size_t n,
+                         unsigned seconds, struct pinroute_pending *ret)
+{
+        struct pnr_key hashed[PINROUTE_BATCH_MAX];
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        if (!handle_has(pr, cluster) || n > PINROUTE_BATCH_MAX || !all_fit(keys, n))
+                return tell_done(ret, PINROUTE_E_INVALID);
+        return tell_send(pr, cluster, hashed, hash(keys, n, hashed), seconds, ret);
+}
+
 int pinroute_record_wait(struct pinroute *pr, struct pinroute_pending *p)
 {
         if (!pr || !p || (p->state != SENT && p->state != DONE))
@@ -373,11 +387,5 @@ int pinroute_record_wait(struct pinroute *pr, struct pinroute_pending *p)
                 return p->status;
         if (!ask_gave(handle_ask(pr), p->serial) || p->n > PINROUTE_BATCH_MAX || !handle_has(pr, p->cluster))
                 return PINROUTE_E_INVALID;
-        int64_t deadline_ns = handle_deadline(pr);
-        int status = await(pr, p, deadline_ns);
-        if (!is_owed(status)) {
-                forget_sent(pr, p->serial);
-                pay(pr, deadline_ns);
-        }
-        return tell_done(p, status);
+        return finish(pr, p, handle_deadline(pr));
 }

@@ -50,8 +50,8 @@ Test(sent, answers_come_in_the_order_of_the_questions_and_are_found_by_serial)
         cr_expect_eq(sent_find(&sent, 101)->state, SENT_ANSWERED);
         cr_expect_eq(sent_find(&sent, 102)->state, SENT_AWAITED);
         cr_expect_null(sent_find(&sent, 103));
-        sent_drop(&sent, sent_find(&sent, 101));
-        cr_expect_null(sent_find(&sent, 101));
+        sent_have(sent_find(&sent, 101));
+        cr_expect_eq(sent_find(&sent, 101)->status, 6);
 }
 
 Test(sent, a_lost_connection_loses_what_is_awaited_and_no_answer_that_came)
@@ -76,7 +76,9 @@ Test(sent, where_all_are_awaited_there_is_no_room_and_the_oldest_answer_makes_so
         put(200, 50);
         cr_expect_null(sent_find(&sent, 100), "nobody asked for it");
         cr_expect_not_null(sent_find(&sent, 101));
-        sent_drop(&sent, sent_find(&sent, 105));
+        cr_expect(answered(3, 0));
+        sent_have(sent_find(&sent, 102));
         put(201, 51);
-        cr_expect_not_null(sent_find(&sent, 101), "a free place comes first");
+        cr_expect_null(sent_find(&sent, 102), "nobody will ask for it again");
+        cr_expect_not_null(sent_find(&sent, 101));
 }

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 
 #include "tests/unit/fake_daemon.h"
 #include "tests/unit/live_store.h"
@@ -427,14 +428,14 @@ Test(tell, where_too_much_is_under_way_send_waits_for_the_answer_itself)
                 cr_expect_eq(send_keys(i, 1, &p[i]), PINROUTE_OK);
         cr_expect_eq(fake.orders->records, 17);
         expect_read("k16", PINROUTE_OK, PINROUTE_BALANCED);
-        expect_read("k15", PINROUTE_OK, PINROUTE_PINNED);
+        expect_read("k15", PINROUTE_OK, PINROUTE_BALANCED); /* its answer came before */
         for (unsigned i = 0; i < 17; i++)
                 cr_expect_eq(wait_for_it(&p[i]), PINROUTE_OK);
         cr_expect_eq(fake.orders->records, 17, "each told once");
         cr_expect_eq(send_keys(0, 40, &p[0]), PINROUTE_OK);
         cr_expect_eq(send_keys(40, 40, &q), PINROUTE_OK);
         expect_read("k79", PINROUTE_OK, PINROUTE_BALANCED);
-        expect_read("k39", PINROUTE_OK, PINROUTE_PINNED);
+        expect_read("k39", PINROUTE_OK, PINROUTE_BALANCED);
         cr_expect_eq(wait_for_it(&q), PINROUTE_OK);
         cr_expect_eq(wait_for_it(&p[0]), PINROUTE_OK);
         cr_expect_eq(fake.orders->records, 97);
@@ -547,4 +548,52 @@ Test(tell, what_was_never_sent_or_by_another_handle_is_not_waited_for)
         cr_expect_eq(wait_for_it(&p), PINROUTE_E_INVALID);
         cr_expect_eq(record("other", 0), PINROUTE_OK);
         cr_expect_eq(fake.orders->records, 3, "nothing was sent for it again");
+}
+
+Test(tell, where_it_has_no_room_to_be_owed_and_the_answer_does_not_come_every_key_is_pinned)
+{
+        struct pinroute_pending p, q;
+        cr_expect_eq(record("first", 0), PINROUTE_OK);
+        freeze(true);
+        pinroute_set_timeout(pr, 20);
+        cr_expect_eq(send_keys(0, 40, &p), PINROUTE_OK);
+        cr_expect_eq(send_keys(40, 40, &q), PINROUTE_E_UNREACHABLE);
+        cr_expect_eq(wait_for_it(&q), PINROUTE_E_UNREACHABLE);
+        expect_read("k79", PINROUTE_OK, PINROUTE_PINNED);
+        freeze(false);
+        pinroute_set_timeout(pr, 5000);
+        cr_expect_eq(wait_for_it(&p), PINROUTE_OK);
+        expect_read("k79", PINROUTE_OK, PINROUTE_PINNED);
+}
+
+struct others {
+        atomic_bool stop;
+        unsigned recorded, failed;
+};
+
+static void *record_others(void *arg)
+{
+        struct others *o = arg;
+        while (!atomic_load(&o->stop)) {
+                o->recorded++;
+                o->failed += pinroute_record_write(pr, cluster, "other", 5, 0) != PINROUTE_OK;
+        }
+        return NULL;
+}
+
+Test(tell, what_one_thread_sends_no_other_sends_again)
+{
+        pthread_t thread;
+        struct others others = {false};
+        struct pinroute_pending p;
+        pthread_create(&thread, NULL, record_others, &others);
+        for (unsigned i = 0; i < 1000; i++) {
+                cr_assert_eq(send_keys(0, 30, &p), PINROUTE_OK);
+                cr_assert_eq(wait_for_it(&p), PINROUTE_OK);
+        }
+        atomic_store(&others.stop, true);
+        pthread_join(thread, NULL);
+        cr_expect_eq(others.failed, 0);
+        cr_expect_eq(fake.orders->batches, 1000);
+        cr_expect_eq(fake.orders->records, 30000 + others.recorded);
 }
