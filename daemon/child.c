@@ -15,6 +15,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
+#include "daemon/turn.h"
 
 #define PAUSE_MIN_MS 50
 #define PAUSE_MAX_MS 1000
@@ -64,6 +65,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
         (void)what;
         struct child *c = arg;
+        turn_woke();
         for (unsigned i = 0; i < 64; i++) {
                 struct prober_result r;
                 ssize_t n = recv(fd, &r, sizeof r, MSG_DONTWAIT | MSG_TRUNC);

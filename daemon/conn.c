@@ -14,6 +14,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
+#include "daemon/turn.h"
 
 #define ACCEPTS_PER_TURN 64
 #define ACCEPT_PAUSE_MS  100 /* when no descriptor is left: a level-triggered listener would spin */
@@ -142,6 +143,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         (void)fd, (void)what;
         struct conn *c = arg;
         bool waited = c->waits;
+        turn_woke();
         if (c->in_batch)
                 return; /* it is its turn again after this one */
         if (c->all->n_batch == 0)
@@ -215,6 +217,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 {
         (void)what;
         struct conns *cs = arg;
+        turn_woke();
         for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
                 bool full = cs->n >= places(cs);
                 if (full && !someone_waits(listener))
@@ -234,6 +237,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 static void on_again(evutil_socket_t fd, short what, void *arg)
 {
         (void)fd, (void)what;
+        turn_woke();
         listen_again(arg);
 }
 

@@ -85,7 +85,7 @@ void core_configure(struct core *core, const struct conf *conf, struct mono now)
         }
         for (unsigned j = 0; j < conf->n_clusters; j++)
                 configure_cluster(core, &conf->cluster[j], now);
-        core->endpoints_dirty = core->admin_dirty = true;
+        core->header_dirty = core->endpoints_dirty = core->admin_dirty = true;
 }
 
 /* Clusters of an earlier daemon's store keep their numbers there: its pins carry them. */
@@ -154,6 +154,7 @@ static int open_store(struct core *core, bool fresh, bool trusted, struct store_
 
 static void all_stood_still(struct core *core, const char *why, struct mono now)
 {
+        core->header_dirty = true; /* in one commit with what they owe now */
         for (unsigned i = 0; i < core->n_clusters; i++)
                 cluster_stood_still(core->cluster[i], now, why);
 }
@@ -310,6 +311,7 @@ static int apply(struct core *core, struct core_item *it, bool as_floor, struct 
         if (q->op == PNR_OP_HELLO) {
                 it->reply.turn = core->cursor++;
                 it->reply.records_max = PNR_RECORDS_MAX;
+                core->header_dirty = true;
                 return STORE_OK;
         }
         struct cluster *c = core_find_cluster(core, q->cluster);
@@ -394,7 +396,8 @@ static int commit(struct core *core, struct core_item *items, unsigned n, bool a
         if (rc == STORE_OK && core->issuer.dirty)
                 rc = store_put_tokens(core->store, &core->issuer.keys);
         put_clusters(core, &rc);
-        put_header(core, now, &rc);
+        if (core->header_dirty)
+                put_header(core, now, &rc);
         if (rc == STORE_OK)
                 rc = store_commit(core->store);
         else
@@ -428,7 +431,7 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
                 return false;
         }
         core->stats.stores_replaced++;
-        core->endpoints_dirty = core->admin_dirty = core->issuer.dirty = true;
+        core->header_dirty = core->endpoints_dirty = core->admin_dirty = core->issuer.dirty = true;
         hold_floors(core, now);
         all_stood_still(core, "store lost", now);
         return true;
@@ -479,9 +482,8 @@ static void commit_batch(struct core *core, struct core_item *items, unsigned n,
                 log_error("store: %s", store_error());
                 return;
         }
-        core->endpoints_dirty = core->admin_dirty = core->issuer.dirty = false;
+        core->header_dirty = core->endpoints_dirty = core->admin_dirty = core->issuer.dirty = false;
         core->stats.commits++;
-        store_count(core->store, &core->count);
         for (unsigned i = 0; i < n && !core_is_silent(core, now); i++) {
                 items[i].answered = true;
                 count_item(core, &items[i]);
@@ -504,7 +506,7 @@ static void notice_stall(struct core *core, struct mono now)
 
 static bool anything_dirty(const struct core *core)
 {
-        bool dirty = core->endpoints_dirty || core->admin_dirty || core->issuer.dirty;
+        bool dirty = core->header_dirty || core->endpoints_dirty || core->admin_dirty || core->issuer.dirty;
         for (unsigned i = 0; i < core->n_clusters; i++)
                 dirty = dirty || core->cluster[i]->dirty;
         return dirty;
@@ -516,13 +518,24 @@ void core_apply(struct core *core, struct core_item *items, unsigned n, struct m
         commit_batch(core, items, n, false, now);
 }
 
+static bool is_full(const struct core *core)
+{
+        struct store_count count = {0};
+        if (core->store)
+                store_count(core->store, &count);
+        return count.pins >= (uint64_t)core->conf->max_pins;
+}
+
 /* Is our file still the one that new stubs will open?  Without a store, is there room for one now? */
 static void heartbeat(struct core *core, struct mono now)
 {
-        core->heartbeat_due = mono_plus(now, CORE_HEARTBEAT_MS);
-        core->table_full = core->table_full && core->count.pins >= (uint64_t)core->conf->max_pins;
         if (!core->store || !store_is_linked(core->store))
                 replace_store(core, core->store ? "data.mdb is no longer in its place" : "none open", now);
+        core->header_dirty = true;
+        core->table_full = core->table_full && is_full(core);
+        core->heartbeat_due = mono_plus(now, CORE_HEARTBEAT_MS);
+        if (core_is_silent(core, now)) /* with the first acknowledgement the store is alive */
+                core->heartbeat_due = mono_sooner(core->heartbeat_due, core->silent_until);
 }
 
 void core_turn(struct core *core, struct core_item *items, unsigned n, cluster_ask_fn *ask, void *arg,

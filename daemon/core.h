@@ -22,6 +22,7 @@
         X(refused, "requests answered with a status other than OK")                                          \
         X(commits, "LMDB transactions committed")                                                            \
         X(stalls, "times that the loop stood still")                                                         \
+        X(longest_turn_us, "longest turn of the loop since the start, in microseconds")                      \
         X(stores_replaced, "new stores put in the place of one that was lost or unusable")                   \
         X(reloads, "configs taken into force")                                                               \
         X(reloads_failed, "configs refused at reload")                                                       \
@@ -61,10 +62,9 @@ struct core {
         struct mono started, last_turn, heartbeat_due, complain_due;
         struct mono silent_until; /* an old store could not be retired: acknowledge nothing before this */
         int64_t suspended_ms;
-        bool endpoints_dirty, admin_dirty;
-        bool table_full;          /* a batch met a full table, and it still is */
-        bool reload_refused;      /* the last one, so that an older config is in force */
-        struct store_count count; /* as of the last commit */
+        bool header_dirty, endpoints_dirty, admin_dirty;
+        bool table_full;     /* a batch met a full table, and it still is */
+        bool reload_refused; /* the last one, so that an older config is in force */
         struct core_stats stats;
 };
 

@@ -97,11 +97,13 @@ static bool check_dir(const struct listen_dir *d, int fd)
 }
 
 /* Not a file that somebody else made, or that is another file, too: we are about to write into it. */
-static bool is_our_lock(const struct listen_dir *d)
+static bool is_our_lock(struct listen_dir *d)
 {
         struct stat st;
         if (fstat(d->lock, &st))
                 return fail(d, LOCK_FILE, "stat");
+        d->lock_dev = st.st_dev;
+        d->lock_ino = st.st_ino;
         if (S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1)
                 return true;
         log_error("%s/" LOCK_FILE " is not a file that pinrouted made (uid %u, mode %o, %u names): remove it",
@@ -140,11 +142,14 @@ static bool take_lock(struct listen_dir *d, int dirfd)
 bool listen_holds_dir(const struct listen_dir *d)
 {
         char path[sizeof(struct sockaddr_un)];
-        struct stat ours, there;
+        struct stat there;
+        if (d->lock < 0)
+                return false;
         snprintf(path, sizeof path, "%s/%s", d->path, LOCK_FILE);
-        if (fstat(d->lock, &ours) || lstat(path, &there))
+        if (lstat(path, &there))
                 return errno == EIO || errno == EINTR || errno == ENOMEM; /* the next turn asks again */
-        return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+        return d->lock_dev == there.st_dev &&
+               d->lock_ino == there.st_ino; /* open: no other gets its number */
 }
 
 static const struct {

@@ -11,6 +11,8 @@ struct listen_dir {
         gid_t operators; /* of ctl.sock; (gid_t)-1: none */
         uid_t user;      /* whom root is about to become; (uid_t)-1: nobody */
         int lock;        /* held for life: one daemon per directory; -1: not yet */
+        dev_t lock_dev;  /* of the file that is locked */
+        ino_t lock_ino;
 };
 
 /* Looks up a group's name; "" is (gid_t)-1.  False after logging that there is none. */
@@ -33,7 +35,7 @@ int listen_operators(const struct listen_dir *d);
 bool listen_has_workers(const struct listen_dir *d);
 bool listen_has_operators(const struct listen_dir *d);
 
-/* Is the lock still the one that the next daemon would have to take?  Two system calls.  If not, another
+/* Is the lock still the one that the next daemon would have to take?  One system call.  If not, another
  * daemon may serve the directory by now: stop without another commit. */
 bool listen_holds_dir(const struct listen_dir *d);
 

@@ -23,6 +23,7 @@
 #include "daemon/notify.h"
 #include "daemon/ops.h"
 #include "daemon/prober.h"
+#include "daemon/turn.h"
 #include "daemon/user.h"
 
 #define SOCKETS_MS 1000
@@ -159,6 +160,7 @@ static void say_nobody(void *arg, const char *message) { (void)arg, (void)messag
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
         (void)what, (void)arg;
+        turn_woke();
         if (number == SIGHUP)
                 reload(NULL, say_nobody, NULL);
         else
@@ -167,7 +169,11 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 /* ---- setup ---- */
 
-static void on_tick(evutil_socket_t fd, short what, void *arg) { (void)fd, (void)what, (void)arg; }
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+        (void)fd, (void)what, (void)arg;
+        turn_woke();
+}
 
 static bool set_up_loop(void)
 {
@@ -313,10 +319,17 @@ static void mind_sockets(struct mono now)
         }
 }
 
+static void note_turn(uint64_t took_us)
+{
+        uint64_t *longest_us = &d.core.stats.longest_turn_us;
+        *longest_us = took_us > *longest_us ? took_us : *longest_us;
+}
+
 /* Returns the exit status. */
 static int loop(void)
 {
         while (!d.stop) {
+                turn_woke();
                 struct mono now = clock_mono();
                 if (lost_dir())
                         return 1;
@@ -327,6 +340,7 @@ static int loop(void)
                 mind_silence(now);
                 mind_sockets(now);
                 arm_tick(now);
+                note_turn(turn_ended());
                 event_base_loop(d.base, EVLOOP_ONCE);
         }
         return 0;

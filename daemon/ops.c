@@ -17,6 +17,7 @@
 #include "daemon/json.h"
 #include "daemon/log.h"
 #include "daemon/show.h"
+#include "daemon/turn.h"
 
 #define LINE_MAX_BYTES  2048
 #define WORDS_MAX       8
@@ -376,16 +377,22 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 {
         (void)fd, (void)what;
         struct ops *ops = arg;
+        turn_woke();
         for (unsigned i = ops->n; i-- > 0;)
                 if (mono_since(clock_mono(), ops->call[i].since) > PATIENCE_S * 1000)
                         hang_up(ops->call[i].b, ops);
 }
 
-static void on_sent(struct bufferevent *b, void *arg) { hang_up(b, arg); }
+static void on_sent(struct bufferevent *b, void *arg)
+{
+        turn_woke();
+        hang_up(b, arg);
+}
 
 static void on_event(struct bufferevent *b, short what, void *arg)
 {
         (void)what; /* end of stream or error: all the same to us */
+        turn_woke();
         hang_up(b, arg);
 }
 
@@ -401,6 +408,7 @@ static void go_on(struct bufferevent *b, struct ops *ops, short events, bufferev
 static void on_line(struct bufferevent *b, void *arg)
 {
         struct ops *ops = arg;
+        turn_woke();
         struct evbuffer *in = bufferevent_get_input(b);
         char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF);
         if (!line && evbuffer_get_length(in) < LINE_MAX_BYTES)
@@ -435,6 +443,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 {
         (void)what;
         struct ops *ops = arg;
+        turn_woke();
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
                 if (!event_add(ops->again, &pause_before_accept))
@@ -452,6 +461,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 {
         (void)fd, (void)what;
         struct ops *ops = arg;
+        turn_woke();
         if (event_add(ops->acceptable, NULL))
                 event_add(ops->again, &pause_before_accept);
 }

@@ -22,6 +22,10 @@ int pages_holding(struct store *s, uint64_t place, uint64_t *lo, const struct pn
 int pages_from(struct store *s, uint64_t from, uint64_t *lo, const struct pnr_pins **ret);
 
 int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page);
+/* As pages_put(), but the caller fills the whole page at *ret, before anything else is asked.  What pages_holding() or
+ * pages_from() handed out last can still be read, and if *ret is that very page, has not changed yet. */
+int pages_reserve(struct store *s, uint64_t lo, struct pnr_pins **ret);
+
 int pages_drop(struct store *s, uint64_t lo);
 
 /* Says why, for store_error(). */

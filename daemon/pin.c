@@ -129,6 +129,47 @@ bool pin_place(struct pnr_pins *page, const struct pin_list *list, unsigned bits
         return true;
 }
 
+/* Stands `pin` on the first place of `page` from *at on that its tag may have; NULL: there is none. */
+static struct pnr_pin *stand(struct pnr_pins *page, unsigned *at, uint32_t tag, const struct pnr_pin *pin)
+{
+        unsigned home = pnr_tag_home(tag), i = *at < home ? home : *at;
+        if (i >= PNR_SLOTS || page->used == PNR_SLOTS_FULL)
+                return NULL;
+        *at = i + 1;
+        page->used++;
+        page->tag[i] = tag;
+        page->pin[i] = *pin;
+        return &page->pin[i];
+}
+
+struct pnr_pin *pin_amend(struct pnr_pins *to, const struct pnr_pins *from, struct pnr_slot slot,
+                          const struct pnr_pin *add, struct mono now)
+{
+        const struct pnr_pin *was = pin_find(from, slot);
+        struct pnr_pin *amended = NULL, next = *add;
+        bool inserts = !was || pin_expired(was, now);
+        unsigned at = 0;
+        next.ident = slot.ident;
+        memset(to, 0, sizeof *to);
+        to->bits = from->bits;
+        for (unsigned i = 0; i < PNR_SLOTS; i++) {
+                const struct pnr_pin *pin = &from->pin[i];
+                if (!from->tag[i] || pin_expired(pin, now))
+                        continue;
+                if (inserts && !amended && from->tag[i] >= slot.tag &&
+                    !(amended = stand(to, &at, slot.tag, &next)))
+                        return NULL;
+                struct pnr_pin *stands = stand(to, &at, from->tag[i], pin);
+                if (!stands)
+                        return NULL;
+                if (pin == was) {
+                        pin_merge(stands, add);
+                        amended = stands;
+                }
+        }
+        return amended ? amended : stand(to, &at, slot.tag, &next);
+}
+
 void pin_halve(const struct pin_list *list, uint64_t middle, struct pin_list *low, struct pin_list *high)
 {
         low->n = high->n = 0;

@@ -10,6 +10,14 @@
 #include "client/pinroute.h"
 #include "daemon/log.h"
 
+static struct store_count count_of(const struct core *core)
+{
+        struct store_count count = {0};
+        if (core->store)
+                store_count(core->store, &count);
+        return count;
+}
+
 static bool used(const struct cluster_node *n) { return n->conf.name[0] != '\0'; }
 
 /* ---- nodes ---- */
@@ -190,7 +198,7 @@ void show_status(const struct core *core, unsigned clients, struct mono now, str
         unsigned troubles = show_troubles(core, now, j);
         json_close(j, ']');
         json_bool(j, "degraded", troubles > 0);
-        json_unsigned(j, "pins", core->count.pins);
+        json_unsigned(j, "pins", count_of(core).pins);
         json_int(j, "max_pins", core->conf->max_pins);
         json_int(j, "clients", clients);
         json_open(j, "clusters", '[');
@@ -245,7 +253,7 @@ void show_pins(const struct core *core, struct mono now, struct json *j)
         for (unsigned i = 0; i < n; i++)
                 show_pin(core, NULL, &pin[i], tag[i], now, j);
         json_close(j, ']');
-        json_unsigned(j, "total", core->count.pins);
+        json_unsigned(j, "total", count_of(core).pins);
         json_bool(j, "truncated", next != 0);
 }
 
@@ -312,10 +320,11 @@ void show_stats(const struct core *core, struct json *j)
         json_unsigned(j, "split_brains", split_brains); /* now */
         json_unsigned(j, "primary_changes", changes);
         json_unsigned(j, "log_lines_dropped", log_dropped());
-        json_unsigned(j, "pins", core->count.pins);
-        json_unsigned(j, "pin_pages", core->count.pin_pages);
-        json_unsigned(j, "store_used_bytes", core->count.used_bytes);
-        json_unsigned(j, "store_map_bytes", core->count.map_bytes);
-        json_unsigned(j, "transactions", core->count.transactions);
+        struct store_count count = count_of(core);
+        json_unsigned(j, "pins", count.pins);
+        json_unsigned(j, "pin_pages", count.pin_pages);
+        json_unsigned(j, "store_used_bytes", count.used_bytes);
+        json_unsigned(j, "store_map_bytes", count.map_bytes);
+        json_unsigned(j, "transactions", count.transactions);
         json_close(j, '}');
 }

@@ -133,10 +133,10 @@ static int enter_get(struct store *s, MDB_val *key, MDB_val *value, MDB_cursor_o
         return left(s, mdb_cursor_get(s->cursor, key, value, op));
 }
 
-static int enter_put(struct store *s, MDB_val *key, MDB_val *value)
+static int enter_put(struct store *s, MDB_val *key, MDB_val *value, unsigned flags)
 {
         ENTER(s);
-        return left(s, mdb_cursor_put(s->cursor, key, value, 0));
+        return left(s, mdb_cursor_put(s->cursor, key, value, flags));
 }
 
 static int enter_drop(struct store *s)
@@ -223,7 +223,7 @@ static int put(struct store *s, uint64_t key, const void *value, size_t size)
         MUST(s->txn && !s->reading);
         struct record_key k = key_make(key);
         MDB_val mk = {sizeof k, &k}, mv = {size, (void *)(uintptr_t)value};
-        int rc = enter_put(s, &mk, &mv);
+        int rc = enter_put(s, &mk, &mv, 0);
         return rc ? lmdb_failed(rc, "put") : STORE_OK;
 }
 
@@ -317,6 +317,18 @@ int pages_holding(struct store *s, uint64_t place, uint64_t *lo, const struct pn
 int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page)
 {
         return put(s, lo, page, sizeof *page);
+}
+
+/* liblmdb writes a page of this transaction where it is, and any other to a new place: the old one stays as it is, for
+ * whoever reads it. */
+int pages_reserve(struct store *s, uint64_t lo, struct pnr_pins **ret)
+{
+        MUST(s->txn && !s->reading);
+        struct record_key k = key_make(lo);
+        MDB_val mk = {sizeof k, &k}, mv = {sizeof **ret, NULL};
+        int rc = enter_put(s, &mk, &mv, MDB_RESERVE);
+        *ret = mv.mv_data;
+        return rc ? lmdb_failed(rc, "put") : STORE_OK;
 }
 
 int pages_drop(struct store *s, uint64_t lo)

@@ -67,8 +67,9 @@ static bool has_room(struct store *s, const struct range *r, struct pnr_slot slo
                pages_tally(s)->pins - r->was_used + r->live.n < pages_max_pins(s);
 }
 
-int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *add, struct mono now,
-                    struct pnr_pin *result)
+/* Room for one more was looked for in vain before it is made. */
+static int merge_apart(struct store *s, struct pnr_slot slot, const struct pnr_pin *add, struct mono now,
+                       struct pnr_pin *result)
 {
         struct range r;
         bool changed;
@@ -86,6 +87,42 @@ int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin 
         if (result)
                 *result = *merged;
         return put_range(s, &r);
+}
+
+/* A page that stays one page, in a table that has room for one more: no list of it is made. */
+static int merge_in_page(struct store *s, uint64_t lo, const struct pnr_pins *page, struct pnr_slot slot,
+                         const struct pnr_pin *add, struct mono now, struct pnr_pin *result, bool *merged)
+{
+        struct pnr_pins *to, copy;
+        int rc = pages_reserve(s, lo, &to);
+        if (rc != STORE_OK)
+                return rc;
+        if (to == page) {
+                copy = *page;
+                page = &copy;
+        }
+        const struct pnr_pin *pin = pin_amend(to, page, slot, add, now);
+        *merged = pin != NULL;
+        if (!pin)
+                *to = *page;
+        else if (result)
+                *result = *pin;
+        pages_tally(s)->pins += to->used - page->used;
+        return STORE_OK;
+}
+
+int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *add, struct mono now,
+                    struct pnr_pin *result)
+{
+        uint64_t lo;
+        const struct pnr_pins *page;
+        bool merged = false;
+        int rc = pages_holding(s, slot.place, &lo, &page);
+        if (rc == STORE_OK && pages_tally(s)->pins < pages_max_pins(s))
+                rc = merge_in_page(s, lo, page, slot, add, now, result, &merged);
+        if (merged || (rc != STORE_OK && rc != STORE_ABSENT))
+                return rc;
+        return merge_apart(s, slot, add, now, result);
 }
 
 int store_drop_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *seen)

@@ -208,7 +208,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         complaint[sizeof complaint - 1] = '\0';
         core_now = clock_mono();
         core.last_turn = core_now;
-        if (core.count.pins > 500) {
+        struct store_count count;
+        store_count(core.store, &count);
+        if (count.pins > 500) {
                 core_close();
                 start_core();
         }
