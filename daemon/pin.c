@@ -45,15 +45,21 @@ bool pin_page_valid(const struct pnr_pins *page, uint64_t lo)
         return used == page->used;
 }
 
-const struct pnr_pin *pin_find(const struct pnr_pins *page, struct pnr_slot slot)
+static unsigned find(const struct pnr_pins *page, struct pnr_slot slot)
 {
         unsigned i = pnr_tag_home(slot.tag);
         while (i < PNR_SLOTS && page->tag[i] && page->tag[i] < slot.tag)
                 i++;
         for (; i < PNR_SLOTS && page->tag[i] == slot.tag; i++)
                 if (page->pin[i].ident == slot.ident)
-                        return &page->pin[i];
-        return NULL;
+                        return i;
+        return PNR_SLOTS;
+}
+
+const struct pnr_pin *pin_find(const struct pnr_pins *page, struct pnr_slot slot)
+{
+        unsigned i = find(page, slot);
+        return i < PNR_SLOTS ? &page->pin[i] : NULL;
 }
 
 void pin_take(struct pin_list *ret, const struct pnr_pins *page, struct mono now)
@@ -129,45 +135,71 @@ bool pin_place(struct pnr_pins *page, const struct pin_list *list, unsigned bits
         return true;
 }
 
-/* Stands `pin` on the first place of `page` from *at on that its tag may have; NULL: there is none. */
-static struct pnr_pin *stand(struct pnr_pins *page, unsigned *at, uint32_t tag, const struct pnr_pin *pin)
+/* ---- in its place: what comes out is what pin_place() would have made of the same pins ---- */
+
+/* Those behind the gap that are not at home move up by one. */
+static void take_out(struct pnr_pins *page, unsigned i)
 {
-        unsigned home = pnr_tag_home(tag), i = *at < home ? home : *at;
-        if (i >= PNR_SLOTS || page->used == PNR_SLOTS_FULL)
+        unsigned end = i + 1;
+        while (end < PNR_SLOTS && page->tag[end] && pnr_tag_home(page->tag[end]) < end)
+                end++;
+        memmove(&page->tag[i], &page->tag[i + 1], (end - i - 1) * sizeof page->tag[0]);
+        memmove(&page->pin[i], &page->pin[i + 1], (end - i - 1) * sizeof page->pin[0]);
+        page->tag[end - 1] = 0;
+        memset(&page->pin[end - 1], 0, sizeof page->pin[0]);
+        page->used--;
+}
+
+/* Without a branch: the gaps of a page are nowhere foreseen, and each that is not costs as much as a cache line. */
+static bool has_expired(const struct pnr_pins *page, struct mono now)
+{
+        unsigned expired = 0;
+        for (unsigned i = 0; i < PNR_SLOTS; i++)
+                expired |= (unsigned)(page->tag[i] != 0) & (unsigned)pin_expired(&page->pin[i], now);
+        return expired;
+}
+
+static void take_out_expired(struct pnr_pins *page, struct mono now)
+{
+        for (unsigned i = 0; i < PNR_SLOTS;)
+                if (page->tag[i] && pin_expired(&page->pin[i], now))
+                        take_out(page, i);
+                else
+                        i++;
+}
+
+static struct pnr_pin *put_in(struct pnr_pins *page, struct pnr_slot slot)
+{
+        unsigned i = pnr_tag_home(slot.tag), gap;
+        while (i < PNR_SLOTS && page->tag[i] && page->tag[i] < slot.tag)
+                i++;
+        for (gap = i; gap < PNR_SLOTS && page->tag[gap];)
+                gap++;
+        if (gap == PNR_SLOTS || page->used >= PNR_SLOTS_FULL)
                 return NULL;
-        *at = i + 1;
+        memmove(&page->tag[i + 1], &page->tag[i], (gap - i) * sizeof page->tag[0]);
+        memmove(&page->pin[i + 1], &page->pin[i], (gap - i) * sizeof page->pin[0]);
+        page->tag[i] = slot.tag;
         page->used++;
-        page->tag[i] = tag;
-        page->pin[i] = *pin;
         return &page->pin[i];
 }
 
-struct pnr_pin *pin_amend(struct pnr_pins *to, const struct pnr_pins *from, struct pnr_slot slot,
-                          const struct pnr_pin *add, struct mono now)
+const struct pnr_pin *pin_amend(struct pnr_pins *page, struct pnr_slot slot, const struct pnr_pin *add,
+                                struct mono now)
 {
-        const struct pnr_pin *was = pin_find(from, slot);
-        struct pnr_pin *amended = NULL, next = *add;
-        bool inserts = !was || pin_expired(was, now);
-        unsigned at = 0;
-        next.ident = slot.ident;
-        memset(to, 0, sizeof *to);
-        to->bits = from->bits;
-        for (unsigned i = 0; i < PNR_SLOTS; i++) {
-                const struct pnr_pin *pin = &from->pin[i];
-                if (!from->tag[i] || pin_expired(pin, now))
-                        continue;
-                if (inserts && !amended && from->tag[i] >= slot.tag &&
-                    !(amended = stand(to, &at, slot.tag, &next)))
-                        return NULL;
-                struct pnr_pin *stands = stand(to, &at, from->tag[i], pin);
-                if (!stands)
-                        return NULL;
-                if (pin == was) {
-                        pin_merge(stands, add);
-                        amended = stands;
-                }
+        if (has_expired(page, now))
+                take_out_expired(page, now);
+        unsigned i = find(page, slot);
+        if (i < PNR_SLOTS) {
+                pin_merge(&page->pin[i], add);
+                return &page->pin[i];
         }
-        return amended ? amended : stand(to, &at, slot.tag, &next);
+        struct pnr_pin *pin = put_in(page, slot);
+        if (pin) {
+                *pin = *add;
+                pin->ident = slot.ident;
+        }
+        return pin;
 }
 
 void pin_halve(const struct pin_list *list, uint64_t middle, struct pin_list *low, struct pin_list *high)

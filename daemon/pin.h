@@ -52,10 +52,10 @@ void pin_drop(struct pin_list *list, unsigned index);
  */
 bool pin_place(struct pnr_pins *page, const struct pin_list *list, unsigned bits);
 
-/* The page `from` anew, in one pass: its live pins, `add` merged into the one at `slot`, or inserted.  Returns that pin
- * on the page; NULL, with `to` in no defined state, where pin_place() would be false.  `to` is not `from`. */
-struct pnr_pin *pin_amend(struct pnr_pins *to, const struct pnr_pins *from, struct pnr_slot slot,
-                          const struct pnr_pin *add, struct mono now);
+/* Merges `add` into the pin at `slot`, or inserts it, in its place; the page's expired pins fall out.  Returns the pin on
+ * the page; NULL where pin_place() would be false: the rest of the page is as it was then. */
+const struct pnr_pin *pin_amend(struct pnr_pins *page, struct pnr_slot slot, const struct pnr_pin *add,
+                                struct mono now);
 
 /* The pins below `middle` and those from it on. */
 void pin_halve(const struct pin_list *list, uint64_t middle, struct pin_list *low, struct pin_list *high);

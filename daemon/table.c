@@ -89,26 +89,24 @@ static int merge_apart(struct store *s, struct pnr_slot slot, const struct pnr_p
         return put_range(s, &r);
 }
 
-/* A page that stays one page, in a table that has room for one more: no list of it is made. */
+/* A page that stays one page, in a table that has room for one more: it is copied once, and no list is made of it.
+ * STORE_ABSENT: it does not stay one. */
 static int merge_in_page(struct store *s, uint64_t lo, const struct pnr_pins *page, struct pnr_slot slot,
-                         const struct pnr_pin *add, struct mono now, struct pnr_pin *result, bool *merged)
+                         const struct pnr_pin *add, struct mono now, struct pnr_pin *result)
 {
-        struct pnr_pins *to, copy;
+        struct pnr_pins *to;
+        unsigned was_used = page->used;
         int rc = pages_reserve(s, lo, &to);
         if (rc != STORE_OK)
                 return rc;
-        if (to == page) {
-                copy = *page;
-                page = &copy;
-        }
-        const struct pnr_pin *pin = pin_amend(to, page, slot, add, now);
-        *merged = pin != NULL;
-        if (!pin)
+        if (to != page)
                 *to = *page;
-        else if (result)
+        const struct pnr_pin *pin = pin_amend(to, slot, add, now);
+        struct tally *t = pages_tally(s);
+        t->pins = t->pins - was_used + to->used;
+        if (pin && result)
                 *result = *pin;
-        pages_tally(s)->pins += to->used - page->used;
-        return STORE_OK;
+        return pin ? STORE_OK : STORE_ABSENT;
 }
 
 int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *add, struct mono now,
@@ -116,13 +114,13 @@ int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin 
 {
         uint64_t lo;
         const struct pnr_pins *page;
-        bool merged = false;
         int rc = pages_holding(s, slot.place, &lo, &page);
-        if (rc == STORE_OK && pages_tally(s)->pins < pages_max_pins(s))
-                rc = merge_in_page(s, lo, page, slot, add, now, result, &merged);
-        if (merged || (rc != STORE_OK && rc != STORE_ABSENT))
-                return rc;
-        return merge_apart(s, slot, add, now, result);
+        bool room = pages_tally(s)->pins < pages_max_pins(s);
+        if (rc == STORE_OK && room)
+                rc = merge_in_page(s, lo, page, slot, add, now, result);
+        else if (rc == STORE_OK)
+                rc = STORE_ABSENT;
+        return rc == STORE_ABSENT ? merge_apart(s, slot, add, now, result) : rc;
 }
 
 int store_drop_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *seen)
