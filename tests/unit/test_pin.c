@@ -93,6 +93,53 @@ Test(pin, every_placed_pin_is_found_again_and_the_page_is_valid)
         cr_assert_gt(placed, 15000);
 }
 
+/* The page by the list: what pin_amend() is to come to. */
+static const struct pnr_pin *amend_by_list(struct pnr_pins *page, struct pnr_slot slot,
+                                           const struct pnr_pin *add, struct mono now)
+{
+        struct pin_list live, kept;
+        struct pnr_pins amended;
+        pin_take(&live, page, now);
+        kept = live;
+        pin_put(&live, slot, add);
+        bool fits = pin_place(&amended, &live, page->bits);
+        cr_assert(fits || pin_place(&amended, &kept, page->bits), "what is there can stay");
+        *page = amended;
+        return fits ? pin_find(page, slot) : NULL;
+}
+
+Test(pin, a_page_amended_in_its_place_is_what_its_list_would_make_of_it)
+{
+        unsigned refused = 0, merged = 0, expired = 0;
+        for (int round = 0; round < 2000; round++) {
+                unsigned bits = (unsigned)(next_random() % 41), n_slots = 0;
+                uint64_t lo = pin_base(next_random() | PNR_KEY_PINS, bits), lives = 5 + next_random() % 400;
+                struct pnr_pins page = {.bits = bits}, model = page;
+                struct pnr_slot slot[120];
+                for (int64_t now_ms = 1; now_ms < 200; now_ms++) {
+                        bool again = n_slots && next_random() % 4 == 0;
+                        struct pnr_slot at = again ? slot[next_random() % n_slots] : slot_in(lo, bits);
+                        if (next_random() % 3 == 0) /* some stand close together, some have one tag */
+                                at.tag = at.tag >> 28 << 28 | 1;
+                        if (!again)
+                                slot[n_slots < 120 ? n_slots++ : 0] = at;
+                        struct pnr_pin add = {.generation = next_random() % 9,
+                                              .until_ms = now_ms + 1 + (int64_t)(next_random() % lives),
+                                              .stamp = next_random() % 3};
+                        unsigned used = page.used;
+                        const struct pnr_pin *want = amend_by_list(&model, at, &add, (struct mono){now_ms});
+                        const struct pnr_pin *got = pin_amend(&page, at, &add, (struct mono){now_ms});
+                        cr_assert_eq(memcmp(&page, &model, sizeof page), 0);
+                        cr_assert(pin_page_valid(&page, lo));
+                        cr_assert_eq(got ? got - page.pin : -1, want ? want - model.pin : -1);
+                        refused += !got;
+                        merged += got && page.used == used;
+                        expired += page.used < used;
+                }
+        }
+        cr_assert(refused > 1000 && merged > 10000 && expired > 10000, "%u %u %u", refused, merged, expired);
+}
+
 Test(pin, equal_tags_of_different_keys_do_not_hide_each_other)
 {
         struct pin_list list = {0};

@@ -5,6 +5,7 @@
 
 #include "daemon/pages.h"
 #include "daemon/pin.h"
+#include "tests/unit/seeded.h"
 
 TestSuite(table, .init = make_dir, .fini = remove_dir);
 
@@ -198,6 +199,77 @@ Test(table, a_full_table_looks_for_room_further_on_each_time_until_it_has_seen_e
         MUST_OK(store_commit(s));
         cr_assert_eq(check_pages(s), 2000);
         store_close(&s);
+}
+
+/* ---- a play ---- */
+
+#define PLAY_KEYS 3000
+
+struct play {
+        struct store *s;
+        struct mono now;
+        struct pnr_pin pin[PLAY_KEYS]; /* as they must stand, expired ones too; until_ms 0: none */
+};
+
+static void play_merge(struct play *p, uint64_t *r)
+{
+        uint64_t key = seeded_below(r, PLAY_KEYS);
+        struct pnr_pin *was = &p->pin[key], result;
+        struct pnr_pin add = {.generation = 1 + seeded_below(r, 1000),
+                              .until_ms = p->now.ms + 1 + (int64_t)seeded_below(r, 400),
+                              .hold_ms = (int64_t)seeded_below(r, 2) * p->now.ms,
+                              .stamp = seeded_below(r, 3)};
+        add.ident = slot_of(p->s, key, 0).ident;
+        if (pin_expired(was, p->now))
+                *was = add;
+        else
+                pin_merge(was, &add);
+        MUST_OK(store_merge_pin(p->s, slot_of(p->s, key, 0), &add, p->now, &result));
+        cr_assert_eq(memcmp(&result, was, sizeof result), 0);
+}
+
+static void play_check(const struct play *p)
+{
+        check_pages(p->s);
+        for (uint64_t key = 0; key < PLAY_KEYS; key++) {
+                struct pnr_pin got;
+                int rc = store_get_pin(p->s, slot_of(p->s, key, 0), &got);
+                if (!pin_expired(&p->pin[key], p->now))
+                        MUST_OK(rc);
+                if (rc == STORE_OK)
+                        cr_assert_eq(memcmp(&got, &p->pin[key], sizeof got), 0);
+                else
+                        cr_assert_eq(rc, STORE_ABSENT);
+        }
+}
+
+/* Many pins of a page in one transaction and few, with time between that lets some expire, some of it undone. */
+Test(table, whatever_is_merged_expires_is_swept_or_undone_the_table_holds_what_it_must)
+{
+        static struct play p, before;
+        uint64_t r = seeded_start(5);
+        struct store_want want = want_of(PLAY_KEYS);
+        p.s = open_store(&want, NULL);
+        p.now = T0;
+        for (unsigned turn = 0; turn < 1500; turn++) {
+                bool changed;
+                before = p;
+                MUST_OK(store_begin(p.s));
+                for (uint64_t n = seeded_below(&r, turn % 10 ? 20 : 800); n > 0; n--)
+                        play_merge(&p, &r);
+                if (turn % 3 == 0)
+                        MUST_OK(store_sweep(p.s, p.now, 8, &changed));
+                if (seeded_below(&r, 8) == 0) {
+                        store_abort(p.s);
+                        p = before;
+                } else
+                        MUST_OK(store_commit(p.s));
+                if (turn % 20 == 0)
+                        play_check(&p);
+                p.now = mono_plus(p.now, (int64_t)seeded_below(&r, 40));
+        }
+        play_check(&p);
+        store_close(&p.s);
 }
 
 Test(table, a_pin_is_dropped_only_as_it_was_seen)
