@@ -14,7 +14,9 @@
 #include "proto/token.h"
 
 #define COMPLAIN_MS 10000 /* between complaints that there is still no store */
-#define SWEEP_PAGES 64 /* per heartbeat: a table of 1,000,000 pins is gone through in about half a minute */
+#define SWEEP_BEATS 32    /* heartbeats in which any table is gone through */
+#define SWEEP_LEAST 64    /* pages per heartbeat; a page costs 1 to 3 us, and a new place in the file */
+#define SWEEP_MOST  1024
 
 /* ---- setting up ---- */
 
@@ -381,6 +383,15 @@ static void put_clusters(struct core *core, int *rc)
         }
 }
 
+/* A turn stays short, however large the table. */
+static unsigned sweep_pages(const struct core *core)
+{
+        struct store_count count;
+        store_count(core->store, &count);
+        uint64_t pages = count.pin_pages / SWEEP_BEATS;
+        return pages < SWEEP_LEAST ? SWEEP_LEAST : pages > SWEEP_MOST ? SWEEP_MOST : (unsigned)pages;
+}
+
 /* Everything of this turn in one transaction.  On failure nothing of it has happened. */
 static int commit(struct core *core, struct core_item *items, unsigned n, bool as_floor, bool sweep,
                   struct mono now)
@@ -392,7 +403,7 @@ static int commit(struct core *core, struct core_item *items, unsigned n, bool a
         for (unsigned i = 0; i < n && rc == STORE_OK; i++)
                 rc = apply(core, &items[i], as_floor, now);
         if (rc == STORE_OK && sweep)
-                rc = store_sweep(core->store, now, SWEEP_PAGES, &swept);
+                rc = store_sweep(core->store, now, sweep_pages(core), &swept);
         if (rc == STORE_OK && core->issuer.dirty)
                 rc = store_put_tokens(core->store, &core->issuer.keys);
         put_clusters(core, &rc);

@@ -208,6 +208,18 @@ static int join_upper(struct store *s, const struct range *r, struct mono now, b
         return put_range(s, &both);
 }
 
+/* Where the sweep goes on after two halves became the page at `lo`: with the next larger pair, if that is two pages by
+ * now.  So a range that is empty is one page after one sweep. */
+static uint64_t after_join(struct store *s, uint64_t lo, unsigned bits)
+{
+        uint64_t lower = bits ? pin_base(lo, bits - 1) : lo, at;
+        const struct pnr_pins *page;
+        if (lower == lo ||
+            (pages_from(s, lower, &at, &page) == STORE_OK && at == lower && page->bits == bits))
+                return lower;
+        return lo + pin_width(bits);
+}
+
 int store_sweep(struct store *s, struct mono now, unsigned pages, bool *changed)
 {
         struct tally *t = pages_tally(s);
@@ -231,7 +243,7 @@ int store_sweep(struct store *s, struct mono now, unsigned pages, bool *changed)
                 if (rc != STORE_OK)
                         return rc;
                 *changed = *changed || joined || r.live.n < r.was_used;
-                t->sweep_at = joined ? lo : lo + pin_width(r.bits); /* what was joined may join again */
+                t->sweep_at = joined ? after_join(s, lo, r.bits - 1) : lo + pin_width(r.bits);
                 if (t->sweep_at == 0)
                         return STORE_OK;
         }

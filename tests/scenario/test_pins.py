@@ -140,6 +140,29 @@ class Many(harness.Scenario):
               f"{others.us * 1000 / n:.0f} for another, {stats['store_used_bytes'] / n:.0f} bytes a pin")
 
 
+    def test_pins_that_expire_together_are_reclaimed_and_the_loop_never_stands_long(self):
+        n = size(1_000_000, 20_000)
+        daemon = self.daemon({"main": NO_NODES}, {"max_pins": n})
+
+        def stats():
+            return daemon.ask("show", "stats")["stats"]
+
+        empty = stats()
+        lifetime = size(60, 5)
+        filled = harness.run_program("pins", "fill", daemon.dir, "main", 0, n, 8, lifetime, within=300)
+        self.assertEqual((filled.ok, filled.failed), (n, 0))
+        full = stats()
+        self.assertGreater(full["store_used_bytes"] - empty["store_used_bytes"], 40 * full["pins"])
+        eventually(lambda: stats()["pin_pages"] == 1, within=lifetime + 30, every=0.1, what="nothing arrives, all is reclaimed")
+        left = stats()
+        self.assertLess(left["store_used_bytes"] - empty["store_used_bytes"], 8 * 4096 + full["store_used_bytes"] // 20)
+        self.assertEqual(left["pins"], 0)
+        longest = left["longest_turn_us"] / 1e6
+        self.assertTrue(0 < longest <= harness.bound(0.010), f"a turn of {longest} s")
+        print(f"pins: {n} of {lifetime} s, {full['store_used_bytes'] >> 10} KiB at most, {left['store_used_bytes'] >> 10} KiB after; "
+              f"longest turn {longest * 1e3:.1f} ms")
+
+
 class WithReplicas(harness.Scenario):
     """What others would read from a replica if there were no pin."""
 

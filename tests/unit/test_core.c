@@ -236,6 +236,21 @@ Test(core, the_heartbeat_goes_on_by_itself)
         }
 }
 
+Test(core, a_record_costs_no_header_but_a_greeting_brings_its_turn_with_it, .init = core_up)
+{
+        core_step(NULL, 0, CORE_HEARTBEAT_MS);
+        int64_t beat_ms = core_now.ms;
+        for (uint64_t key = 1; key < CORE_HEARTBEAT_MS / 2; key++) {
+                cr_assert_eq(core_record(key, 60000).status, PINROUTE_OK);
+                cr_assert_eq(core_look("main", key).reason, PINROUTE_PINNED);
+        }
+        cr_expect_eq(core_look("main", 0).heartbeat_ms, beat_ms);
+        uint64_t turn = core_ask(PNR_OP_HELLO, "", 0, 0).turn;
+        cr_expect_eq(core_look("main", 0).heartbeat_ms, core_now.ms, "in one commit with its answer");
+        core_restart();
+        cr_expect_eq(core_ask(PNR_OP_HELLO, "", 0, 0).turn, turn + 1);
+}
+
 /* ---- a lost store ---- */
 
 /* A stub that still maps the old file must not trust it, and a new one finds pins only above a floor. */
@@ -334,7 +349,11 @@ Test(core, a_lost_store_that_cannot_be_retired_is_followed_by_silence, .init = c
         cr_expect_eq(core.stats.stores_replaced, 2);
         cr_expect(core_is_silent(&core, mono_plus(now, core_conf.stale_after_ms)),
                   "the first one is trusted as long as before");
+        core_step(NULL, 0, CORE_HEARTBEAT_MS);
+        cr_expect_leq(core_next_due(&core, core.silent_until).ms, core.silent_until.ms);
         core_now = core.silent_until;
+        core_step(NULL, 0, 0);
+        cr_expect_eq(core_look("main", 6).heartbeat_ms, core_now.ms, "before the first acknowledgement");
         cr_expect_eq(core_record(5, 60000).status, PINROUTE_OK);
         cr_expect_eq(core_look("main", 6).reason, PINROUTE_FLOOR);
 }

@@ -101,6 +101,27 @@ Test(listen, modes_are_right_whatever_the_umask)
         }
 }
 
+Test(listen, the_lock_is_held_while_its_file_has_its_name_and_no_longer)
+{
+        cr_expect_not(listen_holds_dir(&d), "not opened yet");
+        cr_assert(listen_open_dir(&d));
+        cr_expect(listen_holds_dir(&d));
+        cr_assert_eq(rename(in("pinrouted.lock"), in("aside")), 0);
+        cr_expect_not(listen_holds_dir(&d), "moved away");
+        int fd = open(in("pinrouted.lock"), O_CREAT | O_RDWR, 0600);
+        cr_expect_not(listen_holds_dir(&d), "another's");
+        close(fd);
+        cr_assert_eq(rename(in("aside"), in("pinrouted.lock")), 0);
+        cr_expect(listen_holds_dir(&d));
+        unlink(in("pinrouted.lock"));
+        cr_expect_not(listen_holds_dir(&d), "removed");
+        for (unsigned i = 0; i < 20; i++) { /* a number that is given anew would be ours */
+                close(open(in("pinrouted.lock"), O_CREAT | O_RDWR, 0600));
+                cr_expect_not(listen_holds_dir(&d));
+                unlink(in("pinrouted.lock"));
+        }
+}
+
 Test(listen, a_user_who_is_no_operator_is_told_which_group_to_join)
 {
         const uid_t nobody = 65534;

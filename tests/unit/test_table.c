@@ -158,6 +158,22 @@ Test(table, a_sweep_is_bounded_and_goes_on_where_it_ended)
         store_close(&s);
 }
 
+Test(table, what_has_expired_is_one_page_again_after_one_sweep)
+{
+        struct store_want want = want_of(50000);
+        struct store *s = open_store(&want, NULL);
+        put_pins(s, 0, 10000, 100, T0, 1000);
+        uint64_t pages = count_of(s).pin_pages, steps = 0;
+        for (bool changed; count_of(s).pin_pages > 1; steps++) {
+                cr_assert_leq(steps, 2 * pages);
+                MUST_OK(store_begin(s));
+                MUST_OK(store_sweep(s, mono_plus(T0, 1000), 1, &changed));
+                MUST_OK(store_commit(s));
+        }
+        cr_assert_eq(check_pages(s), 0);
+        store_close(&s);
+}
+
 Test(table, a_full_table_takes_known_keys_and_the_place_of_expired_ones_and_refuses_the_rest)
 {
         struct store_want want = want_of(2000);
