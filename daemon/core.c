@@ -14,9 +14,9 @@
 #include "proto/token.h"
 
 #define COMPLAIN_MS 10000 /* between complaints that there is still no store */
-#define SWEEP_BEATS 32    /* heartbeats in which any table is gone through */
-#define SWEEP_LEAST 64    /* pages per heartbeat; a page costs 1 to 3 us, and a new place in the file */
-#define SWEEP_MOST  1024
+#define SWEEP_BEATS 16    /* heartbeats in which any table is looked through, if little has expired */
+#define SWEEP_LEAST 256   /* steps per heartbeat: 1 to 3 us for each page that is written anew */
+#define SWEEP_MOST  512
 
 /* ---- setting up ---- */
 

@@ -151,7 +151,7 @@ static void take_out(struct pnr_pins *page, unsigned i)
 }
 
 /* Without a branch: the gaps of a page are nowhere foreseen, and each that is not costs as much as a cache line. */
-static bool has_expired(const struct pnr_pins *page, struct mono now)
+bool pin_any_expired(const struct pnr_pins *page, struct mono now)
 {
         unsigned expired = 0;
         for (unsigned i = 0; i < PNR_SLOTS; i++)
@@ -187,7 +187,7 @@ static struct pnr_pin *put_in(struct pnr_pins *page, struct pnr_slot slot)
 const struct pnr_pin *pin_amend(struct pnr_pins *page, struct pnr_slot slot, const struct pnr_pin *add,
                                 struct mono now)
 {
-        if (has_expired(page, now))
+        if (pin_any_expired(page, now))
                 take_out_expired(page, now);
         unsigned i = find(page, slot);
         if (i < PNR_SLOTS) {

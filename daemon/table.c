@@ -220,32 +220,42 @@ static uint64_t after_join(struct store *s, uint64_t lo, unsigned bits)
         return lo + pin_width(bits);
 }
 
+static int sweep_page(struct store *s, uint64_t lo, const struct pnr_pins *page, struct mono now,
+                      bool *changed)
+{
+        struct range r;
+        bool joined;
+        uint64_t *next = &pages_tally(s)->sweep_at;
+        *next = lo + pin_width(page->bits);
+        if (page->used > PNR_SLOTS_FULL / 2 && !pin_any_expired(page, now))
+                return STORE_OK; /* as most are: not taken apart for nothing */
+        int rc = take_range(s, lo, now, &r);
+        if (rc == STORE_OK)
+                rc = join_upper(s, &r, now, &joined);
+        if (rc == STORE_OK && !joined && r.live.n < r.was_used)
+                rc = put_range(s, &r);
+        if (rc != STORE_OK)
+                return rc;
+        *changed = *changed || joined || r.live.n < r.was_used;
+        if (joined)
+                *next = after_join(s, lo, r.bits - 1);
+        return STORE_OK;
+}
+
 int store_sweep(struct store *s, struct mono now, unsigned pages, bool *changed)
 {
-        struct tally *t = pages_tally(s);
+        uint64_t lo, *at = &pages_tally(s)->sweep_at;
+        const struct pnr_pins *page;
+        int rc = STORE_OK;
         *changed = false;
-        for (unsigned i = 0; i < pages; i++) {
-                uint64_t lo;
-                const struct pnr_pins *page;
-                struct range r;
-                bool joined;
-                int rc = pages_from(s, t->sweep_at, &lo, &page);
-                if (rc == STORE_ABSENT) {
-                        t->sweep_at = 0;
+        for (unsigned i = 0; i < pages && rc == STORE_OK; i++) {
+                rc = pages_from(s, *at, &lo, &page);
+                if (rc == STORE_OK)
+                        rc = sweep_page(s, lo, page, now, changed);
+                if (rc == STORE_ABSENT || (rc == STORE_OK && *at == 0)) {
+                        *at = 0;
                         return STORE_OK;
                 }
-                if (rc == STORE_OK)
-                        rc = take_range(s, lo, now, &r);
-                if (rc == STORE_OK)
-                        rc = join_upper(s, &r, now, &joined);
-                if (rc == STORE_OK && !joined && r.live.n < r.was_used)
-                        rc = put_range(s, &r);
-                if (rc != STORE_OK)
-                        return rc;
-                *changed = *changed || joined || r.live.n < r.was_used;
-                t->sweep_at = joined ? after_join(s, lo, r.bits - 1) : lo + pin_width(r.bits);
-                if (t->sweep_at == 0)
-                        return STORE_OK;
         }
-        return STORE_OK;
+        return rc;
 }
