@@ -218,13 +218,19 @@ struct record_key {
 
 static struct record_key key_make(uint64_t key) { return (struct record_key){__builtin_bswap64(key)}; }
 
-static int put(struct store *s, uint64_t key, const void *value, size_t size)
+static int put_value(struct store *s, uint64_t key, MDB_val *value, unsigned flags)
 {
         MUST(s->txn && !s->reading);
         struct record_key k = key_make(key);
-        MDB_val mk = {sizeof k, &k}, mv = {size, (void *)(uintptr_t)value};
-        int rc = enter_put(s, &mk, &mv, 0);
+        MDB_val mk = {sizeof k, &k};
+        int rc = enter_put(s, &mk, value, flags);
         return rc ? lmdb_failed(rc, "put") : STORE_OK;
+}
+
+static int put(struct store *s, uint64_t key, const void *value, size_t size)
+{
+        MDB_val mv = {size, (void *)(uintptr_t)value};
+        return put_value(s, key, &mv, 0);
 }
 
 static int get_header(struct store *s, struct pnr_header *ret)
@@ -243,8 +249,7 @@ static int get_header(struct store *s, struct pnr_header *ret)
 int store_put_header(struct store *s, const struct pnr_header *h)
 {
         MUST(h->magic == PNR_MAGIC && h->file_ino == s->ino && !memcmp(h->seed, s->seed, sizeof s->seed));
-        int dead; /* an mdb_stat that was killed leaves a slot that would keep every page from being free
-                     again */
+        int dead; /* an mdb_stat that was killed leaves a slot that would keep every page from being free again */
         mdb_reader_check(s->env, &dead);
         return put(s, PNR_KEY_HEADER, h, sizeof *h);
 }
@@ -323,12 +328,10 @@ int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page)
  * whoever reads it. */
 int pages_reserve(struct store *s, uint64_t lo, struct pnr_pins **ret)
 {
-        MUST(s->txn && !s->reading);
-        struct record_key k = key_make(lo);
-        MDB_val mk = {sizeof k, &k}, mv = {sizeof **ret, NULL};
-        int rc = enter_put(s, &mk, &mv, MDB_RESERVE);
+        MDB_val mv = {sizeof **ret, NULL};
+        int rc = put_value(s, lo, &mv, MDB_RESERVE);
         *ret = mv.mv_data;
-        return rc ? lmdb_failed(rc, "put") : STORE_OK;
+        return rc;
 }
 
 int pages_drop(struct store *s, uint64_t lo)
