@@ -1,5 +1,5 @@
 /* pages.h -- the pin pages of a store, by range: what daemon/store.c offers to daemon/table.c, and to no one
- * else. A page that was handed out is valid until the next put or drop, or the end of the transaction. */
+ * else. A page that was handed out is valid until the next reserve, put or drop, or the end of the transaction. */
 #ifndef PINROUTED_PAGES_H
 #define PINROUTED_PAGES_H
 
@@ -21,10 +21,19 @@ void pages_end_read(struct store *s);
 int pages_holding(struct store *s, uint64_t place, uint64_t *lo, const struct pnr_pins **ret);
 int pages_from(struct store *s, uint64_t from, uint64_t *lo, const struct pnr_pins **ret);
 
-int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page);
-/* As pages_put(), but the caller fills the whole page at *ret, before anything else is asked.  What pages_holding() or
- * pages_from() handed out last can still be read, and if *ret is that very page, has not changed yet. */
+/* A place for the page `lo`, there already or not: the caller fills all of *ret before anything else is asked.  liblmdb
+ * writes a page of this transaction where it stands and any other to a new place, so what pages_holding() or
+ * pages_from() handed out last can still be read, and has not changed yet where *ret is that very page. */
 int pages_reserve(struct store *s, uint64_t lo, struct pnr_pins **ret);
+
+static inline int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page)
+{
+        struct pnr_pins *to;
+        int rc = pages_reserve(s, lo, &to);
+        if (rc == STORE_OK)
+                *to = *page;
+        return rc;
+}
 
 int pages_drop(struct store *s, uint64_t lo);
 

@@ -151,21 +151,21 @@ static void take_out(struct pnr_pins *page, unsigned i)
 }
 
 /* Without a branch: the gaps of a page are nowhere foreseen, and each that is not costs as much as a cache line. */
-bool pin_any_expired(const struct pnr_pins *page, struct mono now)
+unsigned pin_count_live(const struct pnr_pins *page, struct mono now)
 {
-        unsigned expired = 0;
+        unsigned live = 0;
         for (unsigned i = 0; i < PNR_SLOTS; i++)
-                expired |= (unsigned)(page->tag[i] != 0) & (unsigned)pin_expired(&page->pin[i], now);
-        return expired;
+                live += (unsigned)(page->tag[i] != 0) & (unsigned)!pin_expired(&page->pin[i], now);
+        return live;
 }
 
-static void take_out_expired(struct pnr_pins *page, struct mono now)
+unsigned pin_expire(struct pnr_pins *page, struct mono now)
 {
-        for (unsigned i = 0; i < PNR_SLOTS;)
+        unsigned was = page->used;
+        for (unsigned i = PNR_SLOTS; i-- > 0;) /* from the end: what moves up was looked at */
                 if (page->tag[i] && pin_expired(&page->pin[i], now))
                         take_out(page, i);
-                else
-                        i++;
+        return was - page->used;
 }
 
 static struct pnr_pin *put_in(struct pnr_pins *page, struct pnr_slot slot)
@@ -187,8 +187,8 @@ static struct pnr_pin *put_in(struct pnr_pins *page, struct pnr_slot slot)
 const struct pnr_pin *pin_amend(struct pnr_pins *page, struct pnr_slot slot, const struct pnr_pin *add,
                                 struct mono now)
 {
-        if (pin_any_expired(page, now))
-                take_out_expired(page, now);
+        if (pin_count_live(page, now) < page->used)
+                pin_expire(page, now);
         unsigned i = find(page, slot);
         if (i < PNR_SLOTS) {
                 pin_merge(&page->pin[i], add);

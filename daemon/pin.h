@@ -37,7 +37,10 @@ bool pin_page_valid(const struct pnr_pins *page, uint64_t lo);
 /* The pin at `slot`, expired or not, or NULL. */
 const struct pnr_pin *pin_find(const struct pnr_pins *page, struct pnr_slot slot);
 
-bool pin_any_expired(const struct pnr_pins *page, struct mono now);
+unsigned pin_count_live(const struct pnr_pins *page, struct mono now);
+
+/* Drops the expired pins in their place; returns how many those were. */
+unsigned pin_expire(struct pnr_pins *page, struct mono now);
 
 /* All pins of the page that are live, into an empty list. */
 void pin_take(struct pin_list *ret, const struct pnr_pins *page, struct mono now);

@@ -249,7 +249,7 @@ static int get_header(struct store *s, struct pnr_header *ret)
 int store_put_header(struct store *s, const struct pnr_header *h)
 {
         MUST(h->magic == PNR_MAGIC && h->file_ino == s->ino && !memcmp(h->seed, s->seed, sizeof s->seed));
-        int dead; /* an mdb_stat that was killed leaves a slot that would keep every page from being free again */
+        int dead; /* the slot of a killed mdb_stat would keep every page from being free again */
         mdb_reader_check(s->env, &dead);
         return put(s, PNR_KEY_HEADER, h, sizeof *h);
 }
@@ -319,13 +319,6 @@ int pages_holding(struct store *s, uint64_t place, uint64_t *lo, const struct pn
         return page_of(moved, &mk, &mv, lo, ret);
 }
 
-int pages_put(struct store *s, uint64_t lo, const struct pnr_pins *page)
-{
-        return put(s, lo, page, sizeof *page);
-}
-
-/* liblmdb writes a page of this transaction where it is, and any other to a new place: the old one stays as it is, for
- * whoever reads it. */
 int pages_reserve(struct store *s, uint64_t lo, struct pnr_pins **ret)
 {
         MDB_val mv = {sizeof **ret, NULL};
@@ -509,7 +502,6 @@ static int open_any(struct store *s, const struct store_want *want, struct store
                 return STORE_OK;
         } else
                 snprintf(found->why_new, sizeof found->why_new, "%.150s", error_text);
-
         int rc = make_new(s, want, found->cursor);
         if (rc != STORE_OK)
                 return rc;

@@ -89,6 +89,15 @@ static int merge_apart(struct store *s, struct pnr_slot slot, const struct pnr_p
         return put_range(s, &r);
 }
 
+/* The page where it may be changed. */
+static int open_page(struct store *s, uint64_t lo, const struct pnr_pins *page, struct pnr_pins **ret)
+{
+        int rc = pages_reserve(s, lo, ret);
+        if (rc == STORE_OK && *ret != page)
+                **ret = *page;
+        return rc;
+}
+
 /* A page that stays one page, in a table that has room for one more: it is copied once, and no list is made of it.
  * STORE_ABSENT: it does not stay one. */
 static int merge_in_page(struct store *s, uint64_t lo, const struct pnr_pins *page, struct pnr_slot slot,
@@ -96,11 +105,9 @@ static int merge_in_page(struct store *s, uint64_t lo, const struct pnr_pins *pa
 {
         struct pnr_pins *to;
         unsigned was_used = page->used;
-        int rc = pages_reserve(s, lo, &to);
+        int rc = open_page(s, lo, page, &to);
         if (rc != STORE_OK)
                 return rc;
-        if (to != page)
-                *to = *page;
         const struct pnr_pin *pin = pin_amend(to, slot, add, now);
         struct tally *t = pages_tally(s);
         t->pins = t->pins - was_used + to->used;
@@ -220,25 +227,36 @@ static uint64_t after_join(struct store *s, uint64_t lo, unsigned bits)
         return lo + pin_width(bits);
 }
 
+/* A page that is too full to be joined to another. */
+static int sweep_in_page(struct store *s, uint64_t lo, const struct pnr_pins *page, struct mono now)
+{
+        struct pnr_pins *to;
+        int rc = open_page(s, lo, page, &to);
+        if (rc == STORE_OK)
+                pages_tally(s)->pins -= pin_expire(to, now);
+        return rc;
+}
+
 static int sweep_page(struct store *s, uint64_t lo, const struct pnr_pins *page, struct mono now,
                       bool *changed)
 {
         struct range r;
         bool joined;
         uint64_t *next = &pages_tally(s)->sweep_at;
+        unsigned live = pin_count_live(page, now);
         *next = lo + pin_width(page->bits);
-        if (page->used > PNR_SLOTS_FULL / 2 && !pin_any_expired(page, now))
-                return STORE_OK; /* as most are: not taken apart for nothing */
+        *changed = *changed || live < page->used;
+        if (live > PNR_SLOTS_FULL / 2)
+                return live == page->used ? STORE_OK : sweep_in_page(s, lo, page, now);
         int rc = take_range(s, lo, now, &r);
         if (rc == STORE_OK)
                 rc = join_upper(s, &r, now, &joined);
         if (rc == STORE_OK && !joined && r.live.n < r.was_used)
                 rc = put_range(s, &r);
-        if (rc != STORE_OK)
+        if (rc != STORE_OK || !joined)
                 return rc;
-        *changed = *changed || joined || r.live.n < r.was_used;
-        if (joined)
-                *next = after_join(s, lo, r.bits - 1);
+        *changed = true;
+        *next = after_join(s, lo, r.bits - 1);
         return STORE_OK;
 }
 

@@ -182,6 +182,10 @@ Test(pin, taking_a_page_apart_leaves_the_expired_behind_and_the_rest_still_fits)
         cr_assert(pin_place(&again, &live, 0) && pin_page_valid(&again, PNR_KEY_PINS));
         for (unsigned i = 0; i < 70; i++)
                 cr_assert_eq(pin_find(&again, slot[i]) != NULL, i >= 35);
+        cr_assert_eq(pin_count_live(&page, (struct mono){2034}), 35);
+        cr_assert_eq(pin_expire(&page, (struct mono){2034}), 35);
+        cr_assert_eq(memcmp(&page, &again, sizeof page), 0, "in its place it comes to the same");
+        cr_assert_eq(pin_expire(&page, (struct mono){2034}), 0);
 }
 
 Test(pin, a_dropped_pin_is_gone_and_the_others_stay)
