@@ -27,7 +27,8 @@
 #include "daemon/user.h"
 
 #define SOCKETS_MS 1000
-#define TICK_MS    20 /* the loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS) */
+/* The loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS); every fourth is a heartbeat. */
+#define TICK_MS (CORE_HEARTBEAT_MS / 4)
 
 static struct {
         struct conf *conf;
