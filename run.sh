@@ -159,7 +159,7 @@ bench() {
         need "${build_packages[@]}" "${python_packages[@]}"
         build release
         {
-                for program in bench/*.c; do
+                for program in bench/bench_*.c; do
                         "build/release/$(basename "$program" .c)"
                 done
                 /usr/bin/python3 -B bench/bench_python.py
