@@ -8,7 +8,8 @@ usage() {
 ./run.sh test [--full]   every test; --full: at full size
 ./run.sh soak SECONDS [--seed N]   hunts for stale reads and lost pins, under faults, for so long
 ./run.sh fuzz SECONDS [TARGET...]   every fuzzer for so long, two at a time; what they find is kept in build/fuzz
-./run.sh bench           every benchmark
+./run.sh bench [--quick] [--plot]   every benchmark: a table, and build/bench.tsv; --quick: in less than a minute;
+                         --plot: also build/bench.png, how cost grows
 ./run.sh build [PRESET]  release (default), dev, asan or tsan
 END
 }
@@ -19,6 +20,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config
         libsodium-dev liblmdb-dev libpq-dev libevent-dev libjansson-dev)
 demo_packages=(python3 postgresql-15)
 python_packages=(python3-dev python3-django python3-psycopg2)
+bench_packages=(libhiredis-dev libmemcached-dev) # not redis-server and memcached: those would run from then on
 test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format clang-tidy shellcheck valgrind
         gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv)
 
@@ -152,20 +154,35 @@ fuzz() {
         PINROUTE_BUILD=$PWD/build/asan exec /usr/bin/python3 -B tests/fuzz/fuzz.py "$@"
 }
 
-# One aligned table for people; the rows themselves are in build/bench.tsv.
+# `measure SECONDS COMMAND...`: its rows, and no longer than that.
+measure() {
+        say "measuring: $(basename "$2")" >&2
+        timeout --foreground "$@" || fail "$2 failed, or took more than $1 s"
+}
+
+# The table for people; the rows themselves are in build/bench.tsv.
 bench() {
-        local program
-        [ $# = 0 ] || { usage >&2; exit 2; }
-        need "${build_packages[@]}" "${python_packages[@]}"
+        local plot='' quick=() word program
+        for word in "$@"; do
+                case $word in
+                --quick) quick=(--quick) ;;
+                --plot) plot=yes ;;
+                *) usage >&2; exit 2 ;;
+                esac
+        done
+        need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${bench_packages[@]}" \
+            ${plot:+gnuplot-nox}
         build release
+        export PINROUTE_BUILD=$PWD/build/release
         {
-                for program in bench/bench_*.c; do
-                        "build/release/$(basename "$program" .c)"
+                for program in route growth crowd; do
+                        measure 120 "build/release/bench_$program" "${quick[@]}"
                 done
-                /usr/bin/python3 -B bench/bench_python.py
-        } >build/bench.tsv
-        { printf 'name\tp50\tp99\tunit\tratio\tagainst\n'; cat build/bench.tsv; } |
-            awk -F '\t' '{ printf "%-22s %10s %10s  %-5s %8s  %s\n", $1, $2, $3, $4, $5, $6 }'
+                for program in daemon python; do
+                        measure 180 "bench/bench_$program.py" "${quick[@]}"
+                done
+        } | /usr/bin/python3 -B bench/table.py build/bench.tsv
+        [ -z "$plot" ] || gnuplot bench/plot.gp
 }
 
 command=${1:-}

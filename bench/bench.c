@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
@@ -30,20 +31,26 @@ static void use_core(long core)
         sched_setaffinity(0, sizeof one, &one);
 }
 
-void bench_begin(int *argc, char **argv, unsigned n_words, const char *words)
+char **bench_begin(int argc, char **argv, unsigned n_words, const char *words)
 {
-        int n = 1;
-        for (int i = 1; i < *argc; i++)
-                if (strcmp(argv[i], "--quick") == 0)
-                        quick = true;
-                else
-                        argv[n++] = argv[i];
-        *argc = n;
-        if ((unsigned)n != n_words + 1) {
+        quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+        if (argc != 1 + quick + (int)n_words) {
                 fprintf(stderr, "usage: %s [--quick]%s%s\n", argv[0], *words ? " " : "", words);
                 exit(2);
         }
         use_core(sysconf(_SC_NPROCESSORS_ONLN) - 1);
+        return argv + 1 + quick;
+}
+
+void bench_say(const char *format, ...)
+{
+        va_list args;
+        if (!isatty(STDERR_FILENO))
+                return;
+        fputs("\r\033[K", stderr);
+        va_start(args, format);
+        vfprintf(stderr, format, args);
+        va_end(args);
 }
 
 static uint64_t state = 88172645463325252ull;
@@ -84,54 +91,45 @@ double bench_quantile(double *values, size_t n, double p)
         return values[(size_t)((double)(n - 1) * p)];
 }
 
-static double p50(struct bench_row *r) { return bench_quantile(r->took, r->n_took, 0.5); }
-
-static double ratio_of(struct bench_row *rows, size_t n, struct bench_row *r)
+static void print(struct bench_row *r)
 {
-        for (struct bench_row *other = rows; r->against && other < rows + n; other++)
-                if (strcmp(other->name, r->against) == 0)
-                        return p50(r) / p50(other);
-        return 0;
+        double unit = strcmp(r->unit, "us") == 0 ? 1000 : 1;
+        bench_print(r->name, bench_quantile(r->took, r->n_took, 0.5) / unit,
+                    bench_quantile(r->took, r->n_took, 0.99) / unit, r->unit, r->against);
+        free(r->took);
+        r->n_took = 0;
 }
 
-void bench_measure(struct bench_row *rows, size_t n, void (*before)(void))
+void bench_measure(struct bench_row *rows, size_t n, void (*before)(const struct bench_row *row))
 {
         for (struct bench_row *r = rows; r < rows + n; r++)
                 BENCH_MUST(r->took = calloc((size_t)rounds() * batches(r), sizeof *r->took));
         for (unsigned round = 0; round < rounds(); round++)
                 for (struct bench_row *r = rows; r < rows + n; r++) {
-                        fprintf(stderr, "\r\033[Kround %u of %u: %s", round + 1, rounds(), r->name);
+                        bench_say("round %u of %u: %s", round + 1, rounds(), r->name);
                         if (before)
-                                before();
+                                before(r);
                         run_row(r, round > 0);
                 }
-        fprintf(stderr, "\r\033[K");
-        for (struct bench_row *r = rows; r < rows + n; r++) {
-                double unit = strcmp(r->unit, "us") == 0 ? 1000 : 1;
-                bench_print(r->name, p50(r) / unit, bench_quantile(r->took, r->n_took, 0.99) / unit, r->unit,
-                            ratio_of(rows, n, r), r->against);
-        }
+        bench_say("");
         for (struct bench_row *r = rows; r < rows + n; r++)
-                free(r->took);
+                print(r);
 }
 
-static void print_number(double value, int digits)
+static void print_number(double value)
 {
         if (value > 0)
-                printf("\t%.*f", digits, value);
+                printf("\t%.*f", value < 10 ? 3 : value < 100 ? 2 : 1, value);
         else
                 fputs("\t-", stdout);
 }
 
-void bench_print(const char *name, double half, double p99, const char *unit, double ratio,
-                 const char *against)
+void bench_print(const char *name, double p50, double p99, const char *unit, const char *against)
 {
         fputs(name, stdout);
-        print_number(half, 1);
-        print_number(p99, 1);
-        printf("\t%s", unit);
-        print_number(ratio, 3);
-        printf("\t%s\n", against ? against : "-");
+        print_number(p50);
+        print_number(p99);
+        printf("\t%s\t%s\n", unit, against ? against : "-");
         fflush(stdout);
 }
 
@@ -150,8 +148,16 @@ pid_t bench_fork(void)
         return 0;
 }
 
-/* Removes the directory when we have ended: then nobody holds the other end of the pipe. */
-static void guard(const char *dir)
+static char dir[] = "/dev/shm/pinroute-bench-XXXXXX";
+
+static void remove_dir(void)
+{
+        execlp("rm", "rm", "-rf", "--", dir, NULL);
+        _exit(1);
+}
+
+/* Removes the directory when all of us have ended: then nobody holds the other end of the pipe. */
+static void guard(void)
 {
         int end[2];
         BENCH_MUST(pipe2(end, O_CLOEXEC) == 0);
@@ -162,15 +168,13 @@ static void guard(const char *dir)
                 setsid();
                 close(end[1]);
                 (void)!read(end[0], &byte, 1);
-                execlp("rm", "rm", "-rf", "--", dir, NULL);
-                _exit(1);
+                remove_dir();
         }
         close(end[0]);
 }
 
 const char *bench_dir(uint64_t bytes)
 {
-        static char dir[] = "/dev/shm/pinroute-bench-XXXXXX";
         struct statvfs fs;
         BENCH_MUST(statvfs("/dev/shm", &fs) == 0);
         if (fs.f_bavail * fs.f_bsize < bytes) {
@@ -179,6 +183,15 @@ const char *bench_dir(uint64_t bytes)
                 exit(1);
         }
         BENCH_MUST(mkdtemp(dir));
-        guard(dir);
+        guard();
         return dir;
+}
+
+void bench_end(void)
+{
+        pid_t pid = fork();
+        BENCH_MUST(pid >= 0);
+        if (pid == 0)
+                remove_dir();
+        BENCH_MUST(waitpid(pid, NULL, 0) == pid);
 }

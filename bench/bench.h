@@ -31,28 +31,31 @@ struct bench_row {
         size_t n_took;
 };
 
-/* Takes --quick out of the arguments; exits with the usage unless as many are left as there are in `words`.
+/* Takes note of --quick and returns the other arguments; exits with the usage unless there are n_words of them.
  * From here on this process runs on the last core. */
-void bench_begin(int *argc, char **argv, unsigned n_words, const char *words);
+char **bench_begin(int argc, char **argv, unsigned n_words, const char *words);
 bool bench_is_quick(void);
 
-/* Measures all rows once per round, in turn, drops the first round, and prints p50 and p99 over all batches of the
- * others.  before: called before a row's batches in each round, or NULL.  Progress goes to stderr. */
-void bench_measure(struct bench_row *rows, size_t n, void (*before)(void));
+/* What is going on now, on stderr, in place of what was said before; "": nothing. */
+void bench_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* One row of the table.  p99, ratio: 0 for none; against: NULL for none. */
-void bench_print(const char *name, double p50, double p99, const char *unit, double ratio,
-                 const char *against);
+/* Measures all rows once per round, in turn, drops the first round, and prints p50 and p99 over all batches of
+ * the others.  before: called before a row's batches, or NULL. */
+void bench_measure(struct bench_row *rows, size_t n, void (*before)(const struct bench_row *row));
 
-/* The p-quantile of n values, which are sorted. */
+/* One row: name, p50, p99, unit, against.  p99: 0 for none; against: NULL for none. */
+void bench_print(const char *name, double p50, double p99, const char *unit, const char *against);
+
+/* The p-quantile of n values, which it sorts. */
 double bench_quantile(double *values, size_t n, double p);
 
 /* A child on the first core, which is killed when we end.  Returns as fork() does. */
 pid_t bench_fork(void);
 
-/* A new directory in shared memory, where so many bytes are free.  It is removed when this process ends, in
- * whatever way. */
+/* A new directory in shared memory, where so many bytes must be free; one per process.  It is removed soon after
+ * this process has ended, in whatever way, and by bench_end() at once. */
 const char *bench_dir(uint64_t bytes);
+void bench_end(void);
 
 uint64_t bench_chance(void);
 
@@ -62,7 +65,7 @@ static inline uint64_t bench_below(uint64_t range)
         return (uint64_t)((unsigned __int128)bench_chance() * range >> 64);
 }
 
-/* 32 bytes, like a session id.  Numbers from BENCH_ABSENT on are never pinned or put. */
+/* 32 bytes, like a session id.  The numbers from BENCH_ABSENT up to twice that are nowhere pinned or put. */
 struct bench_key {
         uint64_t w[4];
 };

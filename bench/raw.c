@@ -22,12 +22,12 @@ void raw_open(struct raw *r, const char *dir, const char *name, uint64_t max_key
         mdb_txn_reset(r->reader);
 }
 
-void raw_fill(struct raw *r, uint64_t keys)
+void raw_put(struct raw *r, uint64_t first, uint64_t n)
 {
         MDB_txn *txn;
         BENCH_MUST(!mdb_txn_begin(r->env, NULL, 0, &txn));
-        for (; r->keys < keys; r->keys++) {
-                struct bench_key k = bench_key(r->keys);
+        for (uint64_t i = first; i < first + n; i++) {
+                struct bench_key k = bench_key(i);
                 MDB_val key = {16, &k}, value = {sizeof k, &k};
                 BENCH_MUST(!mdb_put(txn, r->dbi, &key, &value, 0));
         }

@@ -1,0 +1,142 @@
+/* bench_crowd.c -- what other processes cost a reader: many that are attached, and one that reads as fast as it can.
+ * The attached look something up now and then, on the other core. */
+#include <stdatomic.h>
+
+#include "bench/route.h"
+
+#define PINS     100000
+#define BATCHES  100
+#define REST_US  500000
+#define ROUNDS   9
+#define ROUND_NS 100000000ll
+
+static struct route route;
+static struct bench_row row = ROUTE_ROW(NULL, route_unpinned, &route, BATCHES, NULL);
+
+static void beat(const struct bench_row *r)
+{
+        (void)r;
+        route_beat(&route);
+}
+
+/* ---- attached processes ---- */
+
+static void look_now_and_then(int ready)
+{
+        route_attach(&route, route.kept.dir);
+        for (unsigned first = 1;; first = 0) {
+                struct bench_row one = row;
+                one.calls = 1;
+                BENCH_MUST(route_unpinned(&one));
+                if (first)
+                        BENCH_MUST(write(ready, "", 1) == 1);
+                usleep(REST_US / 2 + (useconds_t)bench_below(REST_US));
+        }
+}
+
+static void attach_one(void)
+{
+        int ready[2];
+        char byte;
+        BENCH_MUST(pipe2(ready, O_CLOEXEC) == 0);
+        bench_chance(); /* so that each has chances of its own */
+        if (bench_fork() == 0)
+                look_now_and_then(ready[1]);
+        close(ready[1]);
+        BENCH_MUST(read(ready[0], &byte, 1) == 1);
+        close(ready[0]);
+}
+
+static void measure_among(unsigned processes)
+{
+        static unsigned attached = 1; /* this one */
+        char name[40];
+        snprintf(name, sizeof name, "growth_processes_%u", processes);
+        bench_say("attaching up to %u processes", processes);
+        for (; attached < processes; attached++)
+                attach_one();
+        row.name = name;
+        row.against = processes > 1 ? "growth_processes_1" : NULL;
+        bench_measure(&row, 1, beat);
+}
+
+/* ---- two readers ---- */
+
+enum { NOBODY, OTHER = 1, BOTH = 2, DONE = 4 };
+
+struct race {
+        atomic_int order;
+        _Atomic double rate; /* the other's, looks per second */
+};
+
+static double read_for_a_round(void)
+{
+        uint64_t calls = 0;
+        int64_t from = clock_ns(), took;
+        for (; (took = clock_ns() - from) < ROUND_NS; calls += row.calls)
+                BENCH_MUST(route_unpinned(&row));
+        return (double)calls * 1e9 / (double)took;
+}
+
+static void race_along(struct race *race)
+{
+        route_attach(&route, route.kept.dir);
+        for (;;) {
+                while (atomic_load(&race->order) == NOBODY || atomic_load(&race->order) == DONE)
+                        usleep(10);
+                race->rate = read_for_a_round();
+                atomic_store(&race->order, DONE);
+        }
+}
+
+static double other_rate(struct race *race)
+{
+        while (atomic_load(&race->order) != DONE)
+                usleep(1000);
+        return race->rate;
+}
+
+/* Two at once over the mean of each alone. */
+static double scaling(struct race *race)
+{
+        double alone = read_for_a_round(), together;
+        atomic_store(&race->order, OTHER);
+        alone += other_rate(race);
+        atomic_store(&race->order, BOTH);
+        together = read_for_a_round();
+        return (together + other_rate(race)) / (alone / 2);
+}
+
+static void measure_two(void)
+{
+        double times[ROUNDS];
+        struct race *race =
+            mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        BENCH_MUST(race != MAP_FAILED);
+        if (bench_fork() == 0)
+                race_along(race);
+        unsigned n = bench_is_quick() ? 5 : ROUNDS;
+        scaling(race);
+        for (unsigned i = 0; i < n; i++) {
+                bench_say("two readers: round %u of %u", i + 1, n);
+                route_beat(&route);
+                times[i] = scaling(race);
+        }
+        bench_say("");
+        bench_print("two_process_scaling", bench_quantile(times, n, 0.5), 0, "times", NULL);
+}
+
+int main(int argc, char **argv)
+{
+        static const unsigned sizes[] = {1, 8, 64, 1000};
+        bench_begin(argc, argv, 0, "");
+        route_start(&route, bench_dir(route_bytes(PINS)), "100k", PINS);
+        route_fill(&route, PINS);
+        route_wait(&route);
+        route_attach(&route, route.kept.dir);
+        measure_two();
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
+                measure_among(sizes[i]);
+        bench_end();
+        return 0;
+}
