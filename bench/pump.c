@@ -12,7 +12,7 @@
 #include "proto/key.h"
 #include "proto/wire.h"
 
-#define STEP_US 1000
+#define STEP_US 250
 
 void pump_open(struct pump *p, const char *dir)
 {
