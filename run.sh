@@ -172,7 +172,9 @@ bench() {
         done
         need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${bench_packages[@]}" \
             ${plot:+gnuplot-nox}
+        [ -w /dev/shm ] || with_shared_memory bench "$@"
         build release
+        say "$(nproc) cores: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r)"
         export PINROUTE_BUILD=$PWD/build/release
         {
                 for program in route growth crowd; do

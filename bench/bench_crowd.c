@@ -62,11 +62,9 @@ static void measure_among(unsigned processes)
 
 /* ---- two readers ---- */
 
-enum { NOBODY, OTHER = 1, BOTH = 2, DONE = 4 };
-
 struct race {
-        atomic_int order;
-        _Atomic double rate; /* the other's, looks per second */
+        enum { IDLE, GO, DONE } _Atomic other;
+        _Atomic double rate; /* the other's, look-ups per second */
 };
 
 static double read_for_a_round(void)
@@ -78,20 +76,20 @@ static double read_for_a_round(void)
         return (double)calls * 1e9 / (double)took;
 }
 
-static void race_along(struct race *race)
+static void be_the_other(struct race *race)
 {
         route_attach(&route, route.kept.dir);
         for (;;) {
-                while (atomic_load(&race->order) == NOBODY || atomic_load(&race->order) == DONE)
+                while (race->other != GO)
                         usleep(10);
                 race->rate = read_for_a_round();
-                atomic_store(&race->order, DONE);
+                race->other = DONE;
         }
 }
 
-static double other_rate(struct race *race)
+static double rate_of_the_other(const struct race *race)
 {
-        while (atomic_load(&race->order) != DONE)
+        while (race->other != DONE)
                 usleep(1000);
         return race->rate;
 }
@@ -99,12 +97,12 @@ static double other_rate(struct race *race)
 /* Two at once over the mean of each alone. */
 static double scaling(struct race *race)
 {
-        double alone = read_for_a_round(), together;
-        atomic_store(&race->order, OTHER);
-        alone += other_rate(race);
-        atomic_store(&race->order, BOTH);
-        together = read_for_a_round();
-        return (together + other_rate(race)) / (alone / 2);
+        double alone = read_for_a_round();
+        race->other = GO;
+        alone += rate_of_the_other(race);
+        race->other = GO;
+        double together = read_for_a_round();
+        return (together + rate_of_the_other(race)) / (alone / 2);
 }
 
 static void measure_two(void)
@@ -114,7 +112,7 @@ static void measure_two(void)
             mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         BENCH_MUST(race != MAP_FAILED);
         if (bench_fork() == 0)
-                race_along(race);
+                be_the_other(race);
         unsigned n = bench_is_quick() ? 5 : ROUNDS;
         scaling(race);
         for (unsigned i = 0; i < n; i++) {

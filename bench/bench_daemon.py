@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests", "scenario"))
 import harness
 from harness import eventually
 
-QUICK = sys.argv[1:] == ["--quick"]
+QUICK = "--quick" in sys.argv
 WINDOWS = 3 if QUICK else 10  # of a second each: a CPU share is that of a window
 RESTARTS = 3 if QUICK else 7
 RECLAIM_SECONDS = 5 if QUICK else 20
@@ -163,16 +163,14 @@ def measure_large(cluster):
 
 
 def main():
-    if sys.argv[1:] and not QUICK:
-        sys.exit("usage: bench_daemon.py [--quick]")
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-    cluster = harness.Cluster(replicas=2)
-    try:
+    with contextlib.closing(harness.Cluster(replicas=2)) as cluster:
         measure_small(cluster)
         measure_large(cluster)
-    finally:
-        cluster.close()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3 -B
 """table.py [FILE] -- rows from stdin as one aligned table for people, and in FILE with a ratio for programs.
 A row comes as name, p50, p99, unit, against; the ratio is that of its p50 to the p50 of the row `against`."""
+import signal
 import sys
 
 HEAD = "name", "p50", "p99", "unit", "ratio", "against"
@@ -27,6 +28,7 @@ def aligned(rows):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is for who measures
     rows = list(with_ratios([line.rstrip("\n").split("\t") for line in sys.stdin]))
     for path in sys.argv[1:]:
         with open(path, "w", encoding="ascii") as f:
