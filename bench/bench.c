@@ -43,12 +43,18 @@ char **bench_begin(int argc, char **argv, unsigned n_words, const char *words)
         return argv + 1 + quick;
 }
 
+void bench_hush(void)
+{
+        if (isatty(STDERR_FILENO))
+                fputs("\r\033[K", stderr);
+}
+
 void bench_say(const char *format, ...)
 {
         va_list args;
         if (!isatty(STDERR_FILENO))
                 return;
-        fputs("\r\033[K", stderr);
+        bench_hush();
         va_start(args, format);
         vfprintf(stderr, format, args);
         va_end(args);
@@ -120,7 +126,7 @@ void bench_measure(struct bench_row *rows, size_t n, void (*before)(const struct
                                 before(r);
                         run_row(r, round > 0);
                 }
-        bench_say("");
+        bench_hush();
         for (struct bench_row *r = rows; r < rows + n; r++)
                 print(r);
 }

@@ -36,8 +36,9 @@ struct bench_row {
 char **bench_begin(int argc, char **argv, unsigned n_words, const char *words);
 bool bench_is_quick(void);
 
-/* What is going on now, on stderr, in place of what was said before; "": nothing. */
+/* What is going on now, on a terminal, in place of what was said before. */
 void bench_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void bench_hush(void);
 
 /* Measures all rows once per round, in turn, drops the first round, and prints p50 and p99 over all batches of
  * the others.  before: called before a row's batches, or NULL. */

@@ -12,7 +12,7 @@
 
 #define BATCHES  500
 #define KEYS     100000ull
-#define PIPELINE 64
+#define PIPELINE 64 /* = PINROUTE_BATCH_MAX */
 #define SECONDS  15 /* that a pin lasts, or a key of Redis */
 
 static const char *dir;
@@ -50,6 +50,19 @@ static bool record_write(const struct bench_row *row)
         struct bench_key k = bench_key(fresh());
         (void)row;
         return pinroute_record_write(pr, cluster, &k, sizeof k, SECONDS) == PINROUTE_OK;
+}
+
+static bool record_batch(const struct bench_row *row)
+{
+        struct bench_key k[PIPELINE];
+        struct pinroute_key keys[PIPELINE];
+        uint64_t first = fresh();
+        (void)row;
+        for (unsigned i = 0; i < PIPELINE; i++) {
+                k[i] = bench_key(first + i);
+                keys[i] = (struct pinroute_key){&k[i], sizeof k[i]};
+        }
+        return pinroute_record_writes(pr, cluster, keys, PIPELINE, SECONDS) == PINROUTE_OK;
 }
 
 static bool is_answer(redisReply *reply, int type)
@@ -152,6 +165,7 @@ static void open_memcached(const char *peers)
 static const struct bench_row ours[] = {
     ROW("uds_echo", uds_echo, 1, NULL),
     ROW("record_write", record_write, 1, "uds_echo"),
+    ROW("record_batch_64", record_batch, PIPELINE, "redis_set_pipeline_64"),
     ROW("attach", attach, 1, NULL),
 };
 static const struct bench_row of_redis[] = {

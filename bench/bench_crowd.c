@@ -120,7 +120,7 @@ static void measure_two(void)
                 route_beat(&route);
                 times[i] = scaling(race);
         }
-        bench_say("");
+        bench_hush();
         bench_print("two_process_scaling", bench_quantile(times, n, 0.5), 0, "times", NULL);
 }
 

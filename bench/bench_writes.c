@@ -75,7 +75,7 @@ static void fill(void)
         struct pump pump;
         pump_open(&pump, daemon_dir);
         for (uint64_t i = 0; i < PINS; i += PUMP_WORKERS)
-                pump_record(&pump, i, i + PUMP_WORKERS < PINS ? PUMP_WORKERS : (unsigned)(PINS - i), PIN_MS);
+                pump_batch(&pump, i, i + PUMP_WORKERS < PINS ? PUMP_WORKERS : (unsigned)(PINS - i), PIN_MS);
         raw_open(&route.raw, raw_dir, "raw", PINS);
         raw_put(&route.raw, 0, PINS);
 }

@@ -25,31 +25,51 @@ void pump_open(struct pump *p, const char *dir)
         }
 }
 
-static void send_one(int fd, uint64_t number, uint32_t ms)
+static struct pnr_request request(unsigned op, uint64_t number, uint32_t ms)
+{
+        return (struct pnr_request){.magic = PNR_WIRE_MAGIC,
+                                    .version = PNR_WIRE_VERSION,
+                                    .op = (uint16_t)op,
+                                    .number = number + 1,
+                                    .cluster = "main",
+                                    .ms = ms};
+}
+
+static void put_key(uint64_t to[2], uint64_t number)
 {
         struct bench_key k = bench_key(number);
         struct pnr_key key = pnr_key_of(&k, sizeof k);
-        struct pnr_request q = {.magic = PNR_WIRE_MAGIC,
-                                .version = PNR_WIRE_VERSION,
-                                .op = PNR_OP_RECORD,
-                                .number = number + 1,
-                                .cluster = "main",
-                                .key = {key.w[0], key.w[1]},
-                                .ms = ms};
-        BENCH_MUST(send(fd, &q, sizeof q, MSG_NOSIGNAL) == sizeof q);
+        memcpy(to, key.w, sizeof key.w);
+}
+
+static void await_answer(int fd)
+{
+        struct pnr_reply r;
+        BENCH_MUST(recv(fd, &r, sizeof r, 0) == sizeof r && r.status == 0);
 }
 
 void pump_record(struct pump *p, uint64_t first, unsigned n, uint32_t ms)
 {
         int64_t from = clock_ns();
-        for (unsigned i = 0; i < n; i++)
-                send_one(p->fd[i], first + i, ms);
         for (unsigned i = 0; i < n; i++) {
-                struct pnr_reply r;
-                BENCH_MUST(recv(p->fd[i], &r, sizeof r, 0) == sizeof r && r.status == 0);
+                struct pnr_request q = request(PNR_OP_RECORD, first + i, ms);
+                put_key(q.key, first + i);
+                BENCH_MUST(send(p->fd[i], &q, sizeof q, MSG_NOSIGNAL) == sizeof q);
         }
+        for (unsigned i = 0; i < n; i++)
+                await_answer(p->fd[i]);
         int64_t took = clock_ns() - from;
         p->slowest_ns = took > p->slowest_ns ? took : p->slowest_ns;
+}
+
+void pump_batch(struct pump *p, uint64_t first, unsigned n, uint32_t ms)
+{
+        struct pnr_records f = {.head = request(PNR_OP_RECORDS, first, ms)};
+        f.head.n = n;
+        for (unsigned i = 0; i < n; i++)
+                put_key(f.key[i], first + i);
+        BENCH_MUST(send(p->fd[0], &f, sizeof f, MSG_NOSIGNAL) == sizeof f);
+        await_answer(p->fd[0]);
 }
 
 unsigned pace_next(struct pace *p)

@@ -18,6 +18,9 @@ void pump_open(struct pump *p, const char *dir);
  * main; waits for all answers, which must be OK. */
 void pump_record(struct pump *p, uint64_t first, unsigned n, uint32_t ms);
 
+/* The same for up to PNR_RECORDS_MAX keys in one frame of one worker: one commit. */
+void pump_batch(struct pump *p, uint64_t first, unsigned n, uint32_t ms);
+
 struct pace {
         uint64_t per_second; /* 0: as fast as it goes */
         uint64_t done;
