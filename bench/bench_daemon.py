@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 """bench_daemon.py -- what the daemon takes, and what asking it costs: with a real primary and two replicas.
-Rows on stdout: name, p50, p99, unit, against.  Everything that serves runs on the first core; bench_ask and
-bench_writes, which it starts, measure on the last.  [--quick]"""
+Rows on stdout: name, p50, p99, unit, against; of a CPU share and of a restart p99 is the worst.  What serves is on the
+first core; bench_ask and bench_writes, which this starts, measure on the last.  [--quick]"""
 import contextlib
 import os
 import shutil
@@ -99,8 +99,12 @@ def peers(stack):
 
 def cpu_seconds(daemon):
     """Of the daemon and its prober, since they began."""
-    pids = [daemon.pid, *map(int, open(f"/proc/{daemon.pid}/task/{daemon.pid}/children", encoding="ascii").read().split())]
-    return sum(int(open(f"/proc/{pid}/schedstat", encoding="ascii").read().split()[0]) for pid in pids) / 1e9
+    def words(path):
+        with open(path, encoding="ascii") as f:
+            return list(map(int, f.read().split()))
+
+    pids = [daemon.pid, *words(f"/proc/{daemon.pid}/task/{daemon.pid}/children")]
+    return sum(words(f"/proc/{pid}/schedstat")[0] for pid in pids) / 1e9
 
 
 def cpu_row(name, daemon):
