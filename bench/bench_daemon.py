@@ -147,6 +147,7 @@ def measure_reclaiming(daemon, first):
     waited = end_of(arriving)
     after = daemon.ask("show", "stats")["stats"]
     row("reclaim_longest_answer", waited.slowest_us / 1000, unit="ms")
+    row("reclaim_longest_turn", after["longest_turn_us"] / 1000, unit="ms")
     row("reclaim_store_start", before["store_used_bytes"] / 1e6, unit="MB")
     row("reclaim_store_end", after["store_used_bytes"] / 1e6, unit="MB", against="reclaim_store_start")
 
