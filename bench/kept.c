@@ -9,7 +9,7 @@
 #include "proto/boot.h"
 
 #define BATCH      64
-#define FOREVER_MS 1000000000000ll
+#define FOREVER_MS (30ll * 24 * 3600 * 1000) /* well within what a page of pins reaches to */
 
 static struct pnr_header header = {.magic = PNR_MAGIC,
                                    .layout = PNR_LAYOUT,
@@ -64,13 +64,14 @@ static void open_store(const char *dir, uint64_t max_pins)
 
 static void fill(uint64_t from, uint64_t to)
 {
+        const struct mono now = {clock_ns() / CLOCK_NS_PER_MS};
         for (uint64_t i = from; i < to;) {
                 STORE_MUST(store_begin(store));
                 for (uint64_t end = i + BATCH < to ? i + BATCH : to; i < end; i++) {
                         struct bench_key k = bench_key(i);
-                        struct pnr_slot slot = pnr_slot_of(pnr_key_of(&k, sizeof k), 0, header.seed);
-                        struct pnr_pin pin = {slot.ident, 1, FOREVER_MS, 0, 0};
-                        STORE_MUST(store_merge_pin(store, slot, &pin, (struct mono){0}, NULL));
+                        struct pnr_slot slot = pnr_slot_of(pnr_key_of(&k, sizeof k), 0, store_spread(store));
+                        struct pin pin = {.generation = 1, .until_ms = now.ms + FOREVER_MS};
+                        STORE_MUST(store_merge_pin(store, slot, &pin, now, NULL));
                 }
                 commit();
         }

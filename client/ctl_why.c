@@ -60,7 +60,7 @@ static bool look(struct ctl_why *w, const struct view *view)
         w->facts.cluster = &w->cluster;
         if (w->status == VIEW_OK) {
                 w->choice = choose(&w->facts);
-                snprintf(w->hash, sizeof w->hash, "%012" PRIx64 "%08" PRIx32, at.slot.ident >> 16,
+                snprintf(w->hash, sizeof w->hash, "%012" PRIx64 "%08" PRIx32, pnr_slot_shown(at.slot.place),
                          at.slot.tag);
         }
         return true;

@@ -61,28 +61,64 @@ static int cluster_of(const struct view *v, struct view_at *at, unsigned n_clust
         return VIEW_NO_CLUSTER;
 }
 
-static const volatile struct pnr_pin *pin_on(const struct pnr_pins *page, struct pnr_slot slot)
+/* Where on a page a pin stands. */
+struct found {
+        const volatile struct pnr_group *group; /* NULL: nowhere */
+        unsigned g, i;                          /* the group's number, the pin's in the group */
+        uint32_t flags;
+};
+
+/* The filter lies where the walk has just looked, and says of most keys that have no pin that they have none.  All pins
+ * of a group are compared without a branch that depends on which it is. */
+static inline struct found pin_on(const volatile struct pnr_pins *page, struct pnr_slot slot)
 {
-        const volatile uint32_t *tag = page->tag;
-        uint32_t t = 0;
-        unsigned i = pnr_tag_home(slot.tag);
-        while (i < PNR_SLOTS && (t = tag[i]) != 0 && t < slot.tag)
-                i++;
-        for (; i < PNR_SLOTS && tag[i] == slot.tag; i++) {
-                const volatile struct pnr_pin *p = &page->pin[i];
-                if (p->ident == slot.ident)
-                        return p;
+        const uint32_t hash = pnr_slot_hash(slot.place);
+        unsigned g = pnr_tag_home(slot.tag);
+        if (pnr_tag_bits(slot.tag) & ~page->filter[pnr_tag_word(slot.tag)])
+                return (struct found){0};
+        for (unsigned n = 0; n < PNR_GROUPS; n++) {
+                const volatile struct pnr_group *group = &page->group[g];
+                unsigned same = 0;
+                for (unsigned i = 0; i < PNR_GROUP; i++)
+                        same |= (unsigned)(((group->tag[i] ^ slot.tag) | (group->hash[i] ^ hash)) == 0) << i;
+                uint32_t flags = group->flags;
+                if (same)
+                        return (struct found){group, g, (unsigned)__builtin_ctz(same), flags};
+                if (!(flags & PNR_GROUP_PASSED))
+                        break;
+                g = g + 1 < PNR_GROUPS ? g + 1 : 0;
         }
-        return NULL;
+        return (struct found){0};
+}
+
+/* Unsigned, as the base may be anything. */
+static inline int64_t time_on(uint64_t base_ms, uint32_t after)
+{
+        return after ? (int64_t)(base_ms + after) : 0;
 }
 
 /* A retired store is stale at once: it may lack pins, but its schedule is as good as it was a moment ago. */
 static int64_t age_of(const struct pnr_header *h, struct mono now)
 {
-        if (h->heartbeat_ms <= 0)
-                return INT64_MAX;
-        int64_t age_ms = now.ms >= h->heartbeat_ms ? now.ms - h->heartbeat_ms : h->heartbeat_ms - now.ms;
+        int64_t age_ms = view_age_ms(h->heartbeat_ms, now);
         return h->state == PNR_RETIRED && age_ms < h->stale_after_ms ? h->stale_after_ms : age_ms;
+}
+
+int view_pin(const struct view *v, const struct walk_snap *snap, struct pnr_slot slot, struct need *ret)
+{
+        const void *at = NULL;
+        int found = page_record(v, snap, slot.place, &at);
+        const volatile struct pnr_pins *page = at;
+        struct found p = found == WALK_FOUND ? pin_on(page, slot) : (struct found){0};
+        *ret = (struct need){0};
+        if (!p.group)
+                return found;
+        uint64_t base_ms = (uint64_t)page->base_ms;
+        ret->generation = p.group->generation[p.i];
+        ret->until_ms = time_on(base_ms, p.group->until[p.i]);
+        if (p.flags >> p.i & PNR_GROUP_HELD)
+                ret->hold_ms = time_on(base_ms, page->cold[p.g * PNR_GROUP + p.i].hold);
+        return found;
 }
 
 int view_facts(const struct view *v, const char *name, const struct pnr_key *key, struct facts *f,
@@ -100,24 +136,22 @@ int view_facts(const struct view *v, const char *name, const struct pnr_key *key
         f->stale_limit_ms = h.stale_limit_ms;
         f->keyed = key != NULL;
         f->pin = (struct need){0};
+        at->spread = pnr_spread_of(h.seed);
         int st = cluster_of(v, at, h.n_clusters, name, &f->cluster);
         if (st != VIEW_OK || !key)
                 return st;
-        at->slot = pnr_slot_of(*key, at->number, h.seed);
-        const void *page = NULL;
-        int found = page_record(v, &at->snap, at->slot.place, &page);
-        const volatile struct pnr_pin *p = found == WALK_FOUND ? pin_on(page, at->slot) : NULL;
-        if (p)
-                f->pin = (struct need){p->generation, p->until_ms, p->hold_ms};
-        return found == WALK_BAD ? VIEW_UNUSABLE : VIEW_OK;
+        at->slot = pnr_slot_of(*key, at->number, &at->spread);
+        return view_pin(v, &at->snap, at->slot, &f->pin) == WALK_BAD ? VIEW_UNUSABLE : VIEW_OK;
 }
 
 uint64_t view_stamp(const struct view *v, const struct view_at *at)
 {
-        const void *page = NULL;
-        int found = page_record(v, &at->snap, at->slot.place, &page);
-        const volatile struct pnr_pin *p = found == WALK_FOUND ? pin_on(page, at->slot) : NULL;
-        return p ? p->stamp : 0;
+        const void *record = NULL;
+        if (page_record(v, &at->snap, at->slot.place, &record) != WALK_FOUND)
+                return 0;
+        const volatile struct pnr_pins *page = record;
+        struct found p = pin_on(page, at->slot);
+        return p.group ? page->cold[p.g * PNR_GROUP + p.i].stamp : 0;
 }
 
 bool view_token_keys(const struct view *v, const struct view_at *at, struct pnr_token_keys *ret)

@@ -31,7 +31,8 @@ struct view_at {
         struct walk_snap snap;
         uint64_t epoch;
         int64_t heartbeat_ms;
-        unsigned number;      /* in: a guess at the store's number of the cluster; out: that number */
+        unsigned number; /* in: a guess at the store's number of the cluster; out: that number */
+        struct pnr_spread spread;
         struct pnr_slot slot; /* of the key, when one was given */
 };
 
@@ -56,6 +57,9 @@ int view_facts(const struct view *v, const char *name, const struct pnr_key *key
                struct view_at *at);
 bool view_holds(const struct view *v, const struct view_at *at);
 
+/* The pin at `slot` in a snapshot, zeros: none; as view_facts.  WALK_FOUND | WALK_ABSENT | WALK_BAD. */
+int view_pin(const struct view *v, const struct walk_snap *snap, struct pnr_slot slot, struct need *ret);
+
 /* The node's number in the cluster; -1: none of this name. */
 int view_node(const struct pnr_cluster *cluster, const char *name);
 
@@ -67,6 +71,14 @@ uint64_t view_stamp(const struct view *v, const struct view_at *at);
 
 /* Copies the keys of tokens out; false: there are none that are any good.  As view_endpoint. */
 bool view_token_keys(const struct view *v, const struct view_at *at, struct pnr_token_keys *ret);
+
+/* How long ago a heartbeat was, in whichever direction; INT64_MAX: there was none. */
+static inline int64_t view_age_ms(int64_t heartbeat_ms, struct mono now)
+{
+        if (heartbeat_ms <= 0)
+                return INT64_MAX;
+        return now.ms >= heartbeat_ms ? now.ms - heartbeat_ms : heartbeat_ms - now.ms;
+}
 
 /* The newest epoch and heartbeat, for the breaker; zeros: unreadable. */
 struct view_pulse {

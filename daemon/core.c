@@ -224,13 +224,13 @@ static int64_t bounded_ms(const struct cluster *c, int64_t asked_ms)
 static struct pnr_slot slot_of(const struct core *core, const struct cluster *c, const uint64_t words[2])
 {
         struct pnr_key key = {{words[0], words[1]}};
-        return pnr_slot_of(key, c->number, store_seed(core->store));
+        return pnr_slot_of(key, c->number, store_spread(core->store));
 }
 
 /* Has the key a pin that was made for the token's write, too? */
 static int look_for_cover(struct core *core, const struct cluster *c, struct core_item *it, struct mono now)
 {
-        struct pnr_pin pin;
+        struct pin pin;
         int rc = store_get_pin(core->store, slot_of(core, c, it->request.key), &pin);
         if (rc == STORE_ABSENT)
                 return STORE_OK;
@@ -253,14 +253,13 @@ static uint64_t stamp_of(const struct core *core, const struct pnr_request *q)
 }
 
 static int pin_keys(struct core *core, const struct cluster *c, const struct core_item *it,
-                    struct pnr_pin *add, struct mono now)
+                    const struct pin *add, struct mono now)
 {
         bool many = it->request.op == PNR_OP_RECORDS;
         unsigned n = many ? it->request.n : 1;
         int rc = STORE_OK;
         for (unsigned i = 0; i < n && rc == STORE_OK; i++) {
                 struct pnr_slot slot = slot_of(core, c, many ? it->keys[i] : it->request.key);
-                add->ident = slot.ident;
                 rc = store_merge_pin(core->store, slot, add, now, NULL);
         }
         return rc;
@@ -273,11 +272,12 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
         const struct pnr_request *q = &it->request;
         bool hold = q->op == PNR_OP_HOLD;
         struct mono until = mono_plus(now, ms);
-        struct pnr_pin add = {
+        struct pin add = {
             .generation = cluster_pin(c, now, ms),
             .until_ms = until.ms,
             .hold_ms = hold ? until.ms : 0,
             .stamp = stamp_of(core, q),
+            .cluster = c->number,
         };
         it->reply.generation = add.generation;
         if (hold)

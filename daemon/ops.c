@@ -150,18 +150,18 @@ static void cmd_pin(struct ops *ops, const struct words *w, struct json *j)
 static void cmd_peek(struct ops *ops, const struct words *w, struct json *j)
 {
         struct pnr_key key;
-        struct pnr_pin pin;
+        struct pin pin;
         struct cluster *c = cluster_arg(ops, w->word[1], j);
         if (!c || !key_arg(w->word[2], &key, j))
                 return;
         struct mono now = clock_mono();
         fence_open_next(&c->fence);
         c->dirty = true;
-        struct pnr_slot slot = pnr_slot_of(key, c->number, store_seed(ops->core->store));
+        struct pnr_slot slot = pnr_slot_of(key, c->number, store_spread(ops->core->store));
         int rc = store_get_pin(ops->core->store, slot, &pin);
         begin(j);
         if (rc == STORE_OK && pin.until_ms > now.ms)
-                show_pin(ops->core, "pin", &pin, slot.tag, now, j);
+                show_pin(ops->core, "pin", &pin, now, j);
         else
                 json_null(j, "pin");
         end(j);
@@ -169,7 +169,7 @@ static void cmd_peek(struct ops *ops, const struct words *w, struct json *j)
 
 static bool drop_pin(struct ops *ops, struct pnr_slot slot, uint64_t generation, uint64_t until_ms)
 {
-        struct pnr_pin seen;
+        struct pin seen;
         struct store *s = ops->core->store;
         if (store_begin(s) != STORE_OK)
                 return false;
@@ -193,7 +193,7 @@ static void cmd_release(struct ops *ops, const struct words *w, struct json *j)
                 refuse(j, "E_INVALID", "generation and until_ms: as `peek` shows them");
                 return;
         }
-        struct pnr_slot slot = pnr_slot_of(key, c->number, store_seed(ops->core->store));
+        struct pnr_slot slot = pnr_slot_of(key, c->number, store_spread(ops->core->store));
         bool released = drop_pin(ops, slot, generation, until_ms);
         if (released)
                 log_info("cluster %s: a pin released by the operator", c->conf.name);

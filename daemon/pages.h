@@ -12,6 +12,7 @@ struct tally {
 };
 struct tally *pages_tally(struct store *s);
 uint64_t pages_max_pins(const struct store *s);
+size_t pages_map_size(const struct store *s); /* bytes */
 
 /* Around reads that may be asked for outside a transaction. */
 int pages_begin_read(struct store *s);

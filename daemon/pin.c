@@ -1,14 +1,17 @@
-/* pin.c -- one page of pins: taken apart, put together, halved, joined.
- * Pure: the order of tags and gaps that client/ reads by is made and judged here alone. */
+/* pin.c -- a pin, and one page of pins: packed, amended, taken apart, put together, halved, joined.
+ * Pure: the groups, flags and filter that client/ reads by are made and judged here alone. */
 #include "daemon/pin.h"
 
 #include <string.h>
 
 #include "daemon/log.h"
 
+#define STALE_MAX                                                                                            \
+        16 /* drops until filter and flags are made anew: a reader seldom notices so many, nor does the writer */
+
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
 
-void pin_merge(struct pnr_pin *into, const struct pnr_pin *add)
+void pin_merge(struct pin *into, const struct pin *add)
 {
         if (into->generation < add->generation)
                 into->generation = add->generation;
@@ -17,211 +20,288 @@ void pin_merge(struct pnr_pin *into, const struct pnr_pin *add)
         into->stamp = add->stamp ? add->stamp : into->stamp;
 }
 
-static bool slot_valid(const struct pnr_pins *page, unsigned i, uint64_t lo)
+/* ---- times: what is past when they begin to count is 0 ---- */
+
+static int64_t from_base(int64_t base_ms, uint32_t after) { return after ? base_ms + after : 0; }
+
+static uint32_t after_base(int64_t base_ms, int64_t ms)
 {
-        const struct pnr_pin *pin = &page->pin[i];
-        return pin_base(pnr_ident_place(pin->ident), page->bits) == lo &&
-               pnr_ident_cluster(pin->ident) < PNR_CLUSTERS_MAX;
+        return ms > base_ms ? (uint32_t)(ms - base_ms) : 0;
+}
+
+static bool reaches(int64_t base_ms, const struct pin *pin)
+{
+        return later(pin->until_ms, pin->hold_ms) <= base_ms + PIN_REACH_MS;
+}
+
+bool pin_in_reach(const struct pin *pin, struct mono now) { return reaches(now.ms, pin); }
+
+/* As a pin's `until` is compared with. */
+static uint32_t now_on(const struct pnr_pins *page, struct mono now)
+{
+        int64_t ms = later(now.ms - page->base_ms, 0);
+        return ms < PIN_REACH_MS ? (uint32_t)ms : PIN_REACH_MS;
+}
+
+/* ---- one place ---- */
+
+static unsigned group_after(unsigned g) { return g + 1 < PNR_GROUPS ? g + 1 : 0; }
+
+bool pin_read(const struct pnr_pins *page, unsigned i, struct pin *ret)
+{
+        const struct pnr_group *g = &page->group[i / PNR_GROUP];
+        const struct pnr_cold *cold = &page->cold[i];
+        unsigned k = i % PNR_GROUP;
+        *ret = (struct pin){.place = pnr_slot_place(g->hash[k], cold->low),
+                            .generation = g->generation[k],
+                            .until_ms = from_base(page->base_ms, g->until[k]),
+                            .hold_ms = from_base(page->base_ms, cold->hold),
+                            .stamp = cold->stamp,
+                            .tag = g->tag[k],
+                            .cluster = cold->cluster};
+        return ret->tag != 0;
+}
+
+static void write_place(struct pnr_pins *page, unsigned i, const struct pin *pin)
+{
+        struct pnr_group *g = &page->group[i / PNR_GROUP];
+        unsigned k = i % PNR_GROUP;
+        uint32_t hold = after_base(page->base_ms, pin->hold_ms);
+        g->tag[k] = pin->tag;
+        g->hash[k] = pnr_slot_hash(pin->place);
+        g->until[k] = after_base(page->base_ms, pin->until_ms);
+        g->generation[k] = pin->generation;
+        g->flags = (g->flags & ~((uint32_t)PNR_GROUP_HELD << k)) | (hold ? (uint32_t)PNR_GROUP_HELD << k : 0);
+        page->cold[i] = (struct pnr_cold){.stamp = pin->stamp,
+                                          .hold = hold,
+                                          .low = pnr_slot_low(pin->place),
+                                          .cluster = (uint16_t)pin->cluster};
+}
+
+static void clear_place(struct pnr_pins *page, unsigned i)
+{
+        struct pnr_group *g = &page->group[i / PNR_GROUP];
+        unsigned k = i % PNR_GROUP;
+        g->tag[k] = g->hash[k] = g->until[k] = 0;
+        g->generation[k] = 0;
+        g->flags &= ~((uint32_t)PNR_GROUP_HELD << k);
+        page->cold[i] = (struct pnr_cold){0};
+}
+
+/* ---- a page in its place ---- */
+
+unsigned pin_find(const struct pnr_pins *page, struct pnr_slot slot)
+{
+        unsigned g = pnr_tag_home(slot.tag);
+        uint32_t hash = pnr_slot_hash(slot.place);
+        if (pnr_tag_bits(slot.tag) & ~page->filter[pnr_tag_word(slot.tag)])
+                return PNR_PLACES;
+        for (unsigned n = 0; n < PNR_GROUPS; n++, g = group_after(g)) {
+                const struct pnr_group *group = &page->group[g];
+                for (unsigned k = 0; k < PNR_GROUP; k++)
+                        if (group->tag[k] == slot.tag && group->hash[k] == hash)
+                                return g * PNR_GROUP + k;
+                if (!(group->flags & PNR_GROUP_PASSED))
+                        break;
+        }
+        return PNR_PLACES;
+}
+
+/* What a reader needs to find a pin that stands in group g. */
+static void lead_to(struct pnr_pins *page, uint32_t tag, unsigned g)
+{
+        page->filter[pnr_tag_word(tag)] |= pnr_tag_bits(tag);
+        for (unsigned passed = pnr_tag_home(tag); passed != g; passed = group_after(passed))
+                page->group[passed].flags |= PNR_GROUP_PASSED;
+}
+
+/* The first free place from the tag's home on; there is one, as no page gets more than PNR_PLACES_FULL pins. */
+static unsigned free_place(const struct pnr_pins *page, uint32_t tag)
+{
+        unsigned g = pnr_tag_home(tag), k = 0;
+        while (page->group[g].tag[k])
+                if (++k == PNR_GROUP) {
+                        k = 0;
+                        g = group_after(g);
+                }
+        return g * PNR_GROUP + k;
+}
+
+/* Filter and flags as the pins need them. */
+static void lead_anew(struct pnr_pins *page)
+{
+        memset(page->filter, 0, sizeof page->filter);
+        for (unsigned g = 0; g < PNR_GROUPS; g++)
+                page->group[g].flags &= ~(uint32_t)PNR_GROUP_PASSED;
+        for (unsigned g = 0; g < PNR_GROUPS; g++)
+                for (unsigned k = 0; k < PNR_GROUP; k++)
+                        if (page->group[g].tag[k])
+                                lead_to(page, page->group[g].tag[k], g);
+        page->stale = 0;
+}
+
+static bool place_valid(const struct pnr_pins *page, unsigned i, uint64_t lo)
+{
+        struct pin pin;
+        const struct pnr_group *g = &page->group[i / PNR_GROUP];
+        bool held = g->flags >> i % PNR_GROUP & PNR_GROUP_HELD;
+        if (!pin_read(page, i, &pin))
+                return !held && !g->until[i % PNR_GROUP];
+        return pin_base(pin.place, page->bits) == lo && pin.cluster < PNR_CLUSTERS_MAX &&
+               held == (pin.hold_ms != 0) &&
+               pin_find(page, (struct pnr_slot){.place = pin.place, .tag = pin.tag}) == i;
 }
 
 bool pin_page_valid(const struct pnr_pins *page, uint64_t lo)
 {
-        if (page->bits > PIN_BITS_MAX || lo < PNR_KEY_PINS || pin_base(lo, page->bits) != lo)
+        if (page->bits > PIN_BITS_MAX || lo < PNR_KEY_PINS || pin_base(lo, page->bits) != lo ||
+            page->base_ms < 0 || page->base_ms > INT64_MAX - PIN_REACH_MS)
                 return false;
-        unsigned used = 0, gapless_from = 0;
-        uint32_t last = 0;
-        for (unsigned i = 0; i < PNR_SLOTS; i++) {
-                uint32_t tag = page->tag[i];
-                if (!tag) {
-                        gapless_from = i + 1;
-                        continue;
-                }
-                unsigned home = pnr_tag_home(tag);
-                if (tag < last || i < home || home < gapless_from || !slot_valid(page, i, lo))
+        unsigned used = 0;
+        for (unsigned i = 0; i < PNR_PLACES; i++) {
+                if (!place_valid(page, i, lo))
                         return false;
-                last = tag;
-                used++;
+                used += page->group[i / PNR_GROUP].tag[i % PNR_GROUP] != 0;
         }
         return used == page->used;
 }
 
-static unsigned find(const struct pnr_pins *page, struct pnr_slot slot)
-{
-        unsigned i = pnr_tag_home(slot.tag);
-        while (i < PNR_SLOTS && page->tag[i] && page->tag[i] < slot.tag)
-                i++;
-        for (; i < PNR_SLOTS && page->tag[i] == slot.tag; i++)
-                if (page->pin[i].ident == slot.ident)
-                        return i;
-        return PNR_SLOTS;
-}
-
-const struct pnr_pin *pin_find(const struct pnr_pins *page, struct pnr_slot slot)
-{
-        unsigned i = find(page, slot);
-        return i < PNR_SLOTS ? &page->pin[i] : NULL;
-}
-
-void pin_take(struct pin_list *ret, const struct pnr_pins *page, struct mono now)
-{
-        ret->n = 0;
-        for (unsigned i = 0; i < PNR_SLOTS; i++) {
-                if (!page->tag[i] || pin_expired(&page->pin[i], now))
-                        continue;
-                ret->tag[ret->n] = page->tag[i];
-                ret->pin[ret->n++] = page->pin[i];
-        }
-}
-
-static unsigned first_not_below(const struct pin_list *list, uint32_t tag)
-{
-        unsigned i = 0;
-        while (i < list->n && list->tag[i] < tag)
-                i++;
-        return i;
-}
-
-unsigned pin_index(const struct pin_list *list, struct pnr_slot slot)
-{
-        for (unsigned i = first_not_below(list, slot.tag); i < list->n && list->tag[i] == slot.tag; i++)
-                if (list->pin[i].ident == slot.ident)
-                        return i;
-        return list->n;
-}
-
-struct pnr_pin *pin_put(struct pin_list *list, struct pnr_slot slot, const struct pnr_pin *add)
-{
-        unsigned i = pin_index(list, slot);
-        if (i < list->n) {
-                pin_merge(&list->pin[i], add);
-                return &list->pin[i];
-        }
-        MUST(list->n <= PNR_SLOTS);
-        i = first_not_below(list, slot.tag);
-        memmove(&list->tag[i + 1], &list->tag[i], (list->n - i) * sizeof list->tag[0]);
-        memmove(&list->pin[i + 1], &list->pin[i], (list->n - i) * sizeof list->pin[0]);
-        list->n++;
-        list->tag[i] = slot.tag;
-        list->pin[i] = *add;
-        list->pin[i].ident = slot.ident;
-        return &list->pin[i];
-}
-
-void pin_drop(struct pin_list *list, unsigned i)
-{
-        MUST(i < list->n);
-        list->n--;
-        memmove(&list->tag[i], &list->tag[i + 1], (list->n - i) * sizeof list->tag[0]);
-        memmove(&list->pin[i], &list->pin[i + 1], (list->n - i) * sizeof list->pin[0]);
-}
-
-bool pin_place(struct pnr_pins *page, const struct pin_list *list, unsigned bits)
-{
-        if (list->n > PNR_SLOTS_FULL)
-                return false;
-        memset(page, 0, sizeof *page);
-        page->bits = bits;
-        page->used = list->n;
-        unsigned at = 0;
-        for (unsigned i = 0; i < list->n; i++, at++) {
-                unsigned home = pnr_tag_home(list->tag[i]);
-                if (at < home)
-                        at = home;
-                if (at >= PNR_SLOTS)
-                        return false;
-                page->tag[at] = list->tag[i];
-                page->pin[at] = list->pin[i];
-        }
-        return true;
-}
-
-/* ---- in its place: what comes out is what pin_place() would have made of the same pins ---- */
-
-/* Those behind the gap that are not at home move up by one. */
-static void take_out(struct pnr_pins *page, unsigned i)
-{
-        unsigned end = i + 1;
-        while (end < PNR_SLOTS && page->tag[end] && pnr_tag_home(page->tag[end]) < end)
-                end++;
-        memmove(&page->tag[i], &page->tag[i + 1], (end - i - 1) * sizeof page->tag[0]);
-        memmove(&page->pin[i], &page->pin[i + 1], (end - i - 1) * sizeof page->pin[0]);
-        page->tag[end - 1] = 0;
-        memset(&page->pin[end - 1], 0, sizeof page->pin[0]);
-        page->used--;
-}
-
-/* Without a branch: the gaps of a page are nowhere foreseen, and each that is not costs as much as a cache line. */
 unsigned pin_count_live(const struct pnr_pins *page, struct mono now)
 {
         unsigned live = 0;
-        for (unsigned i = 0; i < PNR_SLOTS; i++)
-                live += (unsigned)(page->tag[i] != 0) & (unsigned)!pin_expired(&page->pin[i], now);
+        uint32_t at = now_on(page, now);
+        for (unsigned g = 0; g < PNR_GROUPS; g++)
+                for (unsigned k = 0; k < PNR_GROUP; k++)
+                        live += page->group[g].until[k] > at;
         return live;
+}
+
+/* Bit k: pin k of the group has expired.  Without a branch: which places are taken is nowhere foreseen. */
+static unsigned expired_in(const struct pnr_group *g, uint32_t at)
+{
+        unsigned expired = 0;
+        for (unsigned k = 0; k < PNR_GROUP; k++)
+                expired |= ((unsigned)(g->tag[k] != 0) & (unsigned)(g->until[k] <= at)) << k;
+        return expired;
 }
 
 unsigned pin_expire(struct pnr_pins *page, struct mono now)
 {
         unsigned was = page->used;
-        for (unsigned i = PNR_SLOTS; i-- > 0;) /* from the end: what moves up was looked at */
-                if (page->tag[i] && pin_expired(&page->pin[i], now))
-                        take_out(page, i);
+        uint32_t at = now_on(page, now);
+        for (unsigned g = 0; g < PNR_GROUPS; g++)
+                for (unsigned e = expired_in(&page->group[g], at); e; e &= e - 1)
+                        pin_drop(page, g * PNR_GROUP + (unsigned)__builtin_ctz(e));
         return was - page->used;
 }
 
-static struct pnr_pin *put_in(struct pnr_pins *page, struct pnr_slot slot)
+void pin_drop(struct pnr_pins *page, unsigned i)
 {
-        unsigned i = pnr_tag_home(slot.tag), gap;
-        while (i < PNR_SLOTS && page->tag[i] && page->tag[i] < slot.tag)
-                i++;
-        for (gap = i; gap < PNR_SLOTS && page->tag[gap];)
-                gap++;
-        if (gap == PNR_SLOTS || page->used >= PNR_SLOTS_FULL)
-                return NULL;
-        memmove(&page->tag[i + 1], &page->tag[i], (gap - i) * sizeof page->tag[0]);
-        memmove(&page->pin[i + 1], &page->pin[i], (gap - i) * sizeof page->pin[0]);
-        page->tag[i] = slot.tag;
-        page->used++;
-        return &page->pin[i];
+        clear_place(page, i);
+        page->used--;
+        if (++page->stale >= STALE_MAX)
+                lead_anew(page);
 }
 
-const struct pnr_pin *pin_amend(struct pnr_pins *page, struct pnr_slot slot, const struct pnr_pin *add,
-                                struct mono now)
+/* Into a page with room that reaches to the pin's times. */
+static unsigned insert(struct pnr_pins *page, const struct pin *pin)
 {
-        if (pin_count_live(page, now) < page->used)
-                pin_expire(page, now);
-        unsigned i = find(page, slot);
-        if (i < PNR_SLOTS) {
-                pin_merge(&page->pin[i], add);
-                return &page->pin[i];
-        }
-        struct pnr_pin *pin = put_in(page, slot);
-        if (pin) {
-                *pin = *add;
-                pin->ident = slot.ident;
-        }
+        unsigned i = free_place(page, pin->tag);
+        write_place(page, i, pin);
+        lead_to(page, pin->tag, i / PNR_GROUP);
+        page->used++;
+        return i;
+}
+
+static struct pin pin_at(struct pnr_slot slot, const struct pin *add)
+{
+        struct pin pin = *add;
+        pin.place = pnr_slot_place(pnr_slot_hash(slot.place), pnr_slot_low(slot.place));
+        pin.tag = slot.tag;
         return pin;
+}
+
+bool pin_amend(struct pnr_pins *page, struct pnr_slot slot, const struct pin *add, struct mono now,
+               struct pin *result)
+{
+        struct pin pin = pin_at(slot, add);
+        if (now.ms < page->base_ms || !reaches(page->base_ms, add))
+                return false;
+        pin_expire(page, now);
+        unsigned i = pin_find(page, slot);
+        if (i < PNR_PLACES) {
+                pin_read(page, i, &pin);
+                pin_merge(&pin, add);
+                write_place(page, i, &pin);
+        } else if (page->used < PNR_PLACES_FULL)
+                i = insert(page, &pin);
+        else
+                return false;
+        if (result)
+                pin_read(page, i, result);
+        return true;
+}
+
+/* ---- a page taken apart ---- */
+
+void pin_take(struct pin_list *ret, const struct pnr_pins *page, struct mono now)
+{
+        ret->n = 0;
+        for (unsigned i = 0; i < PNR_PLACES; i++)
+                if (pin_read(page, i, &ret->pin[ret->n]) && !pin_expired(&ret->pin[ret->n], now))
+                        ret->n++;
+}
+
+unsigned pin_index(const struct pin_list *list, struct pnr_slot slot)
+{
+        unsigned i = 0;
+        while (i < list->n && (list->pin[i].tag != slot.tag ||
+                               pnr_slot_hash(list->pin[i].place) != pnr_slot_hash(slot.place)))
+                i++;
+        return i;
+}
+
+struct pin *pin_put(struct pin_list *list, struct pnr_slot slot, const struct pin *add)
+{
+        struct pin *pin = &list->pin[pin_index(list, slot)];
+        if (pin < list->pin + list->n) {
+                pin_merge(pin, add);
+                return pin;
+        }
+        MUST(list->n <= PNR_PLACES);
+        list->n++;
+        *pin = pin_at(slot, add);
+        return pin;
+}
+
+bool pin_place(struct pnr_pins *page, const struct pin_list *list, unsigned bits, struct mono now)
+{
+        if (list->n > PNR_PLACES_FULL)
+                return false;
+        for (unsigned i = 0; i < list->n; i++)
+                if (!pin_in_reach(&list->pin[i], now))
+                        return false;
+        memset(page, 0, sizeof *page);
+        page->base_ms = now.ms;
+        page->bits = (uint16_t)bits;
+        for (unsigned i = 0; i < list->n; i++)
+                insert(page, &list->pin[i]);
+        return true;
 }
 
 void pin_halve(const struct pin_list *list, uint64_t middle, struct pin_list *low, struct pin_list *high)
 {
         low->n = high->n = 0;
         for (unsigned i = 0; i < list->n; i++) {
-                struct pin_list *half = pnr_ident_place(list->pin[i].ident) < middle ? low : high;
-                half->tag[half->n] = list->tag[i];
+                struct pin_list *half = list->pin[i].place < middle ? low : high;
                 half->pin[half->n++] = list->pin[i];
         }
 }
 
 void pin_join(const struct pin_list *a, const struct pin_list *b, struct pin_list *ret)
 {
-        MUST(a->n + b->n <= PNR_SLOTS);
-        unsigned i = 0, j = 0;
-        ret->n = 0;
-        while (i < a->n || j < b->n) {
-                bool from_a = j == b->n || (i < a->n && a->tag[i] <= b->tag[j]);
-                const struct pin_list *from = from_a ? a : b;
-                unsigned k = from_a ? i++ : j++;
-                ret->tag[ret->n] = from->tag[k];
-                ret->pin[ret->n++] = from->pin[k];
-        }
+        MUST(a->n + b->n <= PNR_PLACES);
+        memcpy(ret->pin, a->pin, a->n * sizeof ret->pin[0]);
+        memcpy(ret->pin + a->n, b->pin, b->n * sizeof ret->pin[0]);
+        ret->n = a->n + b->n;
 }

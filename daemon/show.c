@@ -210,7 +210,7 @@ void show_status(const struct core *core, unsigned clients, struct mono now, str
 
 /* ---- pins ---- */
 
-static void show_released(const struct cluster *c, const struct pnr_pin *pin, struct mono now, struct json *j)
+static void show_released(const struct cluster *c, const struct pin *pin, struct mono now, struct json *j)
 {
         json_open(j, "released", '[');
         for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
@@ -222,13 +222,12 @@ static void show_released(const struct cluster *c, const struct pnr_pin *pin, st
         json_close(j, ']');
 }
 
-void show_pin(const struct core *core, const char *name, const struct pnr_pin *pin, uint32_t tag,
-              struct mono now, struct json *j)
+void show_pin(const struct core *core, const char *name, const struct pin *pin, struct mono now,
+              struct json *j)
 {
         char key[32];
-        unsigned number = pnr_ident_cluster(pin->ident);
-        const struct cluster *c = number < core->n_clusters ? core->cluster[number] : NULL;
-        snprintf(key, sizeof key, "%012" PRIx64 "%08" PRIx32, pin->ident >> 16, tag);
+        const struct cluster *c = pin->cluster < core->n_clusters ? core->cluster[pin->cluster] : NULL;
+        snprintf(key, sizeof key, "%012" PRIx64 "%08" PRIx32, pnr_slot_shown(pin->place), pin->tag);
         json_open(j, name, '{');
         json_text(j, "cluster", c ? c->conf.name : NULL);
         json_text(j, "key", key);
@@ -243,15 +242,14 @@ void show_pin(const struct core *core, const char *name, const struct pnr_pin *p
 
 void show_pins(const struct core *core, struct mono now, struct json *j)
 {
-        static struct pnr_pin pin[SHOW_PINS_MAX];
-        static uint32_t tag[SHOW_PINS_MAX];
+        static struct pin pin[SHOW_PINS_MAX];
         unsigned n = 0;
         uint64_t next = 0;
-        if (store_list_pins(core->store, 0, now, pin, tag, SHOW_PINS_MAX, &n, &next) != STORE_OK)
+        if (store_list_pins(core->store, 0, now, pin, SHOW_PINS_MAX, &n, &next) != STORE_OK)
                 n = 0;
         json_open(j, "pins", '[');
         for (unsigned i = 0; i < n; i++)
-                show_pin(core, NULL, &pin[i], tag[i], now, j);
+                show_pin(core, NULL, &pin[i], now, j);
         json_close(j, ']');
         json_unsigned(j, "total", count_of(core).pins);
         json_bool(j, "truncated", next != 0);

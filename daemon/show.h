@@ -11,8 +11,8 @@
 void show_status(const struct core *core, unsigned clients, struct mono now, struct json *j);
 void show_nodes(const struct core *core, struct mono now, struct json *j);
 void show_pins(const struct core *core, struct mono now, struct json *j);
-void show_pin(const struct core *core, const char *name, const struct pnr_pin *pin, uint32_t tag,
-              struct mono now, struct json *j);
+void show_pin(const struct core *core, const char *name, const struct pin *pin, struct mono now,
+              struct json *j);
 void show_clients(const struct conns *conns, struct mono now, struct json *j);
 void show_config(const struct core *core, struct json *j);
 void show_stats(const struct core *core, struct json *j);

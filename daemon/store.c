@@ -17,6 +17,7 @@
 
 #include "daemon/log.h"
 #include "daemon/pages.h"
+#include "daemon/pin.h"
 #include "daemon/place.h"
 #include "daemon/survey.h"
 
@@ -33,7 +34,9 @@ struct store {
         dev_t dev;
         ino_t ino;
         uint8_t seed[16];
+        struct pnr_spread spread;
         uint64_t max_pins;
+        size_t map_size;
         struct tally tally, before; /* now; when the transaction began */
 };
 
@@ -63,21 +66,6 @@ static int lmdb_failed(int rc, const char *what)
         if (rc > 0)
                 return failed(STORE_SYSTEM, "%s: %s", what, strerror(rc));
         return failed(STORE_BROKEN, "%s: %s", what, mdb_strerror(rc));
-}
-
-/* The map holds, in pages of 4 KB:
- *   - pins.  A page is halved at about 70 to 80 pins and joined again below 40.  Measured with 10^3 to 10^5
- * pins, five times expired and refilled: 46 to 62 pins a page, at most 90 bytes a pin.  192 leave as much
- * again.
- *   - copies.  Each transaction writes its pages anew, and a page is free again two transactions later: three
- *     times what a transaction touches.  A pin touches its page and seldom another.
- *   - state: 64 clusters of 32 nodes are 600 pages, and up to 200 of them are rewritten at once.
- * 8 MiB are that state, its copies, and those of 250 pins a transaction; what 192 bytes leave adds
- * max_pins/120. */
-size_t store_map_size(uint64_t max_pins)
-{
-        const uint64_t mib = 1 << 20;
-        return (size_t)((8 * mib + max_pins * 192 + mib - 1) / mib * mib);
 }
 
 /* ---- liblmdb, entered here alone.  Where an assertion of its own fails, it calls back and then aborts the
@@ -281,6 +269,7 @@ int store_put_tokens(struct store *s, const struct pnr_token_keys *keys)
 
 struct tally *pages_tally(struct store *s) { return &s->tally; }
 uint64_t pages_max_pins(const struct store *s) { return s->max_pins; }
+size_t pages_map_size(const struct store *s) { return s->map_size; }
 int pages_full(const char *why) { return failed(STORE_FULL, "%s", why); }
 
 static int page_of(int rc, const MDB_val *key, const MDB_val *value, uint64_t *lo,
@@ -353,6 +342,7 @@ static int open_files(struct store *s, const char *dir, const struct place *plac
         mdb_env_set_userctx(s->env, s);
         mdb_env_set_assert(s->env, on_assert);
         mdb_env_set_mapsize(s->env, map_size);
+        s->map_size = map_size;
         rc = enter_open(s, path);
         if (rc)
                 return lmdb_failed(rc, "open");
@@ -415,6 +405,7 @@ static int put_first_header(struct store *s, const struct store_want *want, uint
         memcpy(h.boot_id, want->boot_id, sizeof h.boot_id);
         randombytes_buf(s->seed, sizeof s->seed);
         memcpy(h.seed, s->seed, sizeof h.seed);
+        s->spread = pnr_spread_of(s->seed);
         do
                 randombytes_buf(&h.epoch, sizeof h.epoch);
         while (h.epoch == 0);
@@ -472,6 +463,7 @@ static int reuse(struct store *s, const struct store_want *want, const struct su
                 return rc;
         }
         memcpy(s->seed, old->header.seed, sizeof s->seed);
+        s->spread = pnr_spread_of(s->seed);
         s->tally = (struct tally){.pins = old->pins, .pages = old->pin_pages};
         return STORE_OK;
 }
@@ -575,6 +567,7 @@ bool store_is_linked(const struct store *s)
 }
 
 const uint8_t *store_seed(const struct store *s) { return s->seed; }
+const struct pnr_spread *store_spread(const struct store *s) { return &s->spread; }
 uint64_t store_ino(const struct store *s) { return s->ino; }
 
 static uint64_t bytes_of(MDB_txn *txn, MDB_dbi dbi)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/pin.h"
 #include "proto/key.h"
 #include "proto/store.h"
 #include "proto/units.h"
@@ -25,7 +26,7 @@ enum store_status {
 };
 const char *store_error(void); /* text of the last failure in this process */
 
-/* Bytes of map for max_pins: documented in store.c. */
+/* Bytes of map for max_pins: documented in table.c. */
 size_t store_map_size(uint64_t max_pins);
 
 struct store_want {
@@ -70,6 +71,7 @@ int store_retire(struct store *s);
 bool store_is_linked(const struct store *s);
 
 const uint8_t *store_seed(const struct store *s);
+const struct pnr_spread *store_spread(const struct store *s); /* of that seed */
 uint64_t store_ino(const struct store *s);
 
 /* One transaction at a time.  After STORE_BROKEN or STORE_FULL only store_abort() is left. */
@@ -84,22 +86,22 @@ int store_put_admin(struct store *s, unsigned cluster, unsigned node,
                     uint8_t admin); /* an operator's word on a node */
 int store_put_tokens(struct store *s, const struct pnr_token_keys *keys);
 
-/* Merges `add` (fields by max) into the pin at `slot`.  Expired pins of the page fall out on the way.
- * `result`: the pin as it then stands, may be NULL.  STORE_FULL: max_pins live pins, or no room: not merged.
- */
-int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *add, struct mono now,
-                    struct pnr_pin *result);
+/* Merges `add` (fields by max; its cluster is the slot's) into the pin at `slot`.  Expired pins of the page fall out on
+ * the way.  `result`: the pin as it then stands, may be NULL; a hold that is past may be 0.  STORE_FULL: max_pins live
+ * pins, no room, or a time beyond PIN_REACH_MS: not merged. */
+int store_merge_pin(struct store *s, struct pnr_slot slot, const struct pin *add, struct mono now,
+                    struct pin *result);
 
 /* Drops the pin at `slot` if it still equals *seen.  STORE_OK | STORE_ABSENT | STORE_CHANGED. */
-int store_drop_pin(struct store *s, struct pnr_slot slot, const struct pnr_pin *seen);
+int store_drop_pin(struct store *s, struct pnr_slot slot, const struct pin *seen);
 
 /* Inside or outside a transaction. */
-int store_get_pin(struct store *s, struct pnr_slot slot, struct pnr_pin *ret);
+int store_get_pin(struct store *s, struct pnr_slot slot, struct pin *ret);
 
-/* Up to `max` live pins (at least PNR_SLOTS) from page `from` on (0: the beginning), ordered by page; *next
+/* Up to `max` live pins (at least PNR_PLACES) from page `from` on (0: the beginning), ordered by page; *next
  * is where to go on, 0: that was all. */
-int store_list_pins(struct store *s, uint64_t from, struct mono now, struct pnr_pin *ret, uint32_t *tags,
-                    unsigned max, unsigned *n, uint64_t *next);
+int store_list_pins(struct store *s, uint64_t from, struct mono now, struct pin *ret, unsigned max,
+                    unsigned *n, uint64_t *next);
 
 /* One bounded step of the slow sweep: looks at up to `pages` pages, drops expired pins, merges pages that fit
  * into one.  Inside a transaction.  *changed: whether anything was written. */

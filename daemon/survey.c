@@ -112,6 +112,17 @@ static bool visit_tokens(struct visit *v, const void *value, size_t size)
         return pnr_token_keys_valid(keys) || odd(v->survey, "record of keys is damaged");
 }
 
+static void saw_pin(struct visit *v, const struct pnr_pins *page, unsigned i)
+{
+        struct pin pin;
+        if (!pin_read(page, i, &pin))
+                return;
+        struct mono *until = &v->found->live_until[pin.cluster], *hold = &v->found->hold_until[pin.cluster];
+        *until = mono_later(*until, (struct mono){pin.until_ms});
+        *hold = mono_later(*hold, (struct mono){pin.hold_ms});
+        saw_generation(v, pin.generation);
+}
+
 static bool visit_pins(struct visit *v, uint64_t key, const void *value, size_t size)
 {
         const struct pnr_pins *page = value;
@@ -121,16 +132,8 @@ static bool visit_pins(struct visit *v, uint64_t key, const void *value, size_t 
         v->next_page = key + pin_width(page->bits);
         v->survey->pin_pages++;
         v->survey->pins += page->used;
-        for (unsigned i = 0; i < PNR_SLOTS; i++) {
-                if (!page->tag[i])
-                        continue;
-                const struct pnr_pin *pin = &page->pin[i];
-                unsigned cluster = pnr_ident_cluster(pin->ident);
-                struct mono *until = &v->found->live_until[cluster], *hold = &v->found->hold_until[cluster];
-                *until = mono_later(*until, (struct mono){pin->until_ms});
-                *hold = mono_later(*hold, (struct mono){pin->hold_ms});
-                saw_generation(v, pin->generation);
-        }
+        for (unsigned i = 0; i < PNR_PLACES; i++)
+                saw_pin(v, page, i);
         return true;
 }
 

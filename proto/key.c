@@ -1,4 +1,4 @@
-/* key.c -- the two SipHash stages between a caller's key and its place in the store.
+/* key.c -- what SipHash does between a caller's key and its place in the store.
  * The only file that calls crypto_shorthash. */
 #include "proto/key.h"
 
@@ -18,14 +18,12 @@ struct pnr_key pnr_key_of(const void *key, size_t len)
         return k;
 }
 
-struct pnr_slot pnr_slot_of(struct pnr_key key, unsigned cluster, const uint8_t seed[16])
+struct pnr_spread pnr_spread_of(const uint8_t seed[16])
 {
-        uint64_t h[2];
-        crypto_shorthash_siphashx24((unsigned char *)h, (const unsigned char *)key.w, sizeof key.w, seed);
-        uint32_t tag = (uint32_t)h[1];
-        return (struct pnr_slot){
-            .place = h[0] >> 1 | PNR_KEY_PINS,
-            .ident = (h[0] & ~0xffffull) | (cluster & 0xffffu),
-            .tag = tag ? tag : 1,
-        };
+        static const unsigned char number[3] = {1, 2, 3};
+        uint64_t w[3][2];
+        for (unsigned i = 0; i < 3; i++)
+                crypto_shorthash_siphashx24((unsigned char *)w[i], &number[i], 1, seed);
+        return (struct pnr_spread){.place = {w[0][0] | 1, w[0][1] | 1, w[2][0] | 1},
+                                   .tag = {w[1][0] | 1, w[1][1] | 1, w[2][1] | 1}};
 }

@@ -18,14 +18,15 @@
 #define PNR_STORE_H
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define ASSERT_SIZE(type, size)                                                                              \
         static_assert(sizeof(type) == (size), #type ": in the store: bump PNR_LAYOUT, add a golden file")
 
 #define PNR_MAGIC         0x31455455524e4950ull /* "PINRUTE1" as bytes in the file */
-#define PNR_LAYOUT        1
-#define PNR_OLDEST_READER 1
+#define PNR_LAYOUT        2
+#define PNR_OLDEST_READER 2 /* 1 was never released: other pages of pins, another stage 2 (key.h) */
 
 #define PNR_PAGE_SIZE    4096
 #define PNR_PAGE_VALUE   4080 /* a page less LMDB's 16-byte page header */
@@ -53,7 +54,7 @@ struct pnr_header {
         uint32_t oldest_reader;
         uint64_t epoch;       /* random, never 0, new at each start of the daemon */
         uint8_t boot_id[16];  /* /proc/sys/kernel/random/boot_id as bytes: a store of another boot is void */
-        uint8_t seed[16];     /* second-stage SipHash key, see key.h; one per file, kept over restarts */
+        uint8_t seed[16];     /* of the second stage, see key.h; one per file, kept over restarts */
         uint64_t file_ino;    /* inode of the file this was written into: a copy is refused */
         int64_t heartbeat_ms; /* daemon's clock when it last committed a heartbeat */
         uint32_t state;       /* enum pnr_store_state */
@@ -123,30 +124,58 @@ struct pnr_token_keys {
 };
 ASSERT_SIZE(struct pnr_token_keys, 192);
 
-/* A pin's first four fields are each merged by max: a late or repeated request never shortens it.  The stamp
- * is the newest one's: what it says is covered stays covered, since the generation never falls. */
-struct pnr_pin {
-        uint64_t ident;      /* pnr_slot_of(): 48 bits of hash, 16 bits of cluster number */
-        uint64_t generation; /* needs a replica that has caught up with this */
-        int64_t until_ms;    /* the pin is void from here on */
-        int64_t hold_ms;     /* nothing but the primary satisfies the pin before this; 0: no hold */
-        uint64_t stamp;      /* of the last write or token merged into it, see token.h; 0: none */
-};
-ASSERT_SIZE(struct pnr_pin, 40);
+/* One overflow page: a hash bucket.  A reader that looks for a pin which is not there is told so by the filter, nine
+ * times in ten, and has then read no more than the cache line with the page's header; for one that is there it
+ * reads one line more, and knows its address at once.  (Without the filter, reads of keys that have no pin, which nearly
+ * all are, would go through the whole of the table's groups, more than the caches hold.)
+ * The page's places stand in groups of PNR_GROUP; place i is number i % PNR_GROUP of group i / PNR_GROUP.  A pin's home
+ * is the group that its tag says (key.h: pnr_tag_home); it stands there, or in the next group (after the last comes the
+ * first) that had room, and then each group before that is flagged as passed: a reader goes on to the next group only
+ * from one that is.  The filter has all bits of all pins (pnr_tag_bits).  So a place may become free at any time; a
+ * flag and a bit may stay for too long, but never be missing.  Order within a group says nothing.  Tag and hash
+ * together, 64 bits, are whose the pin is.  More than PNR_PLACES_FULL pins: the page is halved. */
+#define PNR_GROUPS      35
+#define PNR_GROUP       3
+#define PNR_PLACES      (PNR_GROUPS * PNR_GROUP)
+#define PNR_PLACES_FULL 80
+#define PNR_FILTER      5 /* words of 64 bits */
 
-/* One overflow page: a hash bucket.  tag[] is in ascending order with gaps (0), each tag at or after its
- * home (pnr_tag_home), pin[i] belongs to tag[i].  A key without a pin usually touches only the tag line.
- * More than PNR_SLOTS_FULL pins: the page is halved. */
-#define PNR_SLOTS      92
-#define PNR_SLOTS_FULL 80
+enum pnr_group_flags {
+        PNR_GROUP_HELD = 1,   /* << i: its pin i has a hold */
+        PNR_GROUP_PASSED = 8, /* a pin whose home is here or before stands in a group after this */
+};
+
+/* One cache line. */
+struct pnr_group {
+        uint32_t tag[PNR_GROUP];        /* 0: a free place, all of whose fields are 0 */
+        uint32_t hash[PNR_GROUP];       /* key.h: pnr_slot_hash */
+        uint32_t until[PNR_GROUP];      /* ms after base_ms; the pin is void from then on; 0: it always was */
+        uint32_t flags;                 /* enum pnr_group_flags */
+        uint64_t generation[PNR_GROUP]; /* the pin needs a replica that has caught up with this */
+};
+ASSERT_SIZE(struct pnr_group, 64);
+
+/* What a reader seldom wants of a pin, and what halving a page takes. */
+struct pnr_cold {
+        uint64_t stamp;   /* of the last write or token merged into it, see token.h; 0: none */
+        uint32_t hold;    /* ms after base_ms; only the primary satisfies the pin before this; 0: no hold */
+        uint16_t low;     /* the 16 bits of the place that follow those in hash */
+        uint16_t cluster; /* the store's number of it */
+};
+ASSERT_SIZE(struct pnr_cold, 16);
 
 struct pnr_pins {
-        uint32_t tag[PNR_SLOTS];
-        uint32_t bits; /* this page holds 2^(63-bits) keys from its own on */
+        int64_t base_ms; /* what the page's times count from: when it was last built anew */
+        uint64_t filter[PNR_FILTER];
+        struct pnr_group group[PNR_GROUPS];
+        struct pnr_cold cold[PNR_PLACES];
+        uint16_t bits;  /* this page holds 2^(63-bits) keys from its own on */
+        uint16_t stale; /* pins dropped since filter and flags were last made anew; the writer's own */
         uint32_t used;
-        struct pnr_pin pin[PNR_SLOTS];
-        uint64_t reserved[3];
+        uint64_t reserved[13];
 };
 ASSERT_SIZE(struct pnr_pins, PNR_PAGE_VALUE);
+static_assert((PNR_PAGE_SIZE - PNR_PAGE_VALUE + offsetof(struct pnr_pins, group)) % 64 == 0,
+              "a group is one cache line of the page");
 
 #endif

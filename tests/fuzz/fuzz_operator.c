@@ -24,7 +24,7 @@ static struct event_base *base;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static socklen_t address_size;
 static char said[SAID_MAX], complaint[64];
-static struct pnr_pin seen[2][KEYS]; /* before the command in hand */
+static struct pin seen[2][KEYS]; /* before the command in hand */
 
 /* ---- the input's words ---- */
 
@@ -63,14 +63,14 @@ static size_t expand(uint8_t c, char *to, size_t room)
         }
         if (i < sizeof word / sizeof *word)
                 return (size_t)snprintf(to, room, "%s", word[i]);
-        struct pnr_pin pin = core_pin("main", 1); /* what a release of this pin has to say */
+        struct pin pin = core_pin("main", 1); /* what a release of this pin has to say */
         return (size_t)snprintf(to, room, "main 0000000000000001fffffffffffffffe %lu %ld",
                                 (unsigned long)pin.generation, (long)pin.until_ms);
 }
 
 /* ---- what must hold ---- */
 
-static void look_at_pins(struct pnr_pin pins[2][KEYS])
+static void look_at_pins(struct pin pins[2][KEYS])
 {
         for (uint64_t key = 0; key < KEYS; key++) {
                 pins[0][key] = core_pin("main", key);
@@ -83,7 +83,7 @@ static bool is_released(const json_t *answer) { return json_is_true(json_object_
 /* One answer; a pin may only have become longer, or be gone by a release that says so. */
 static void check_answer(const char *text, size_t n)
 {
-        struct pnr_pin after[2][KEYS];
+        struct pin after[2][KEYS];
         unsigned gone = 0;
         json_t *answer = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
         MUST_BE(json_is_object(answer));

@@ -113,7 +113,7 @@ static void check_read(const struct promise *p, const struct facts *f)
                                 f->cluster->node[n].caught_up <= f->cluster->open_generation);
 }
 
-static void check_pin(const struct promise *p, const struct pnr_pin *pin)
+static void check_pin(const struct promise *p, const struct pin *pin)
 {
         MUST_BE(pin->until_ms >= p->until_ms && pin->generation >= p->generation);
         MUST_BE(!p->hold || pin->hold_ms >= p->until_ms);
@@ -122,7 +122,7 @@ static void check_pin(const struct promise *p, const struct pnr_pin *pin)
 static void check_key(int c, uint64_t key)
 {
         struct pnr_key hashed = {{key, ~key}};
-        struct pnr_pin pin = core_pin(cluster_name[c], key);
+        struct pin pin = core_pin(cluster_name[c], key);
         char name[PNR_NAME_SIZE] = "";
         struct facts f = {.now = core_now};
         struct view_at at = {.number = 0};

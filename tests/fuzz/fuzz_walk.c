@@ -41,9 +41,11 @@ static void put_pins(struct live *live)
         for (uint64_t i = 0; i < PINS; i++) {
                 if (i % 500 == 0)
                         LIVE_MUST(store_begin(live->store) == STORE_OK);
-                struct pnr_pin pin = {.generation = i + 1, .until_ms = live_now() + 60000};
-                struct pnr_slot slot = pnr_slot_of(pnr_key_of(&i, sizeof i), 0, live->header.seed);
-                LIVE_MUST(store_merge_pin(live->store, slot, &pin, (struct mono){0}, NULL) == STORE_OK);
+                struct mono now = {live_now()};
+                struct pin pin = {
+                    .generation = i + 1, .until_ms = now.ms + 60000, .hold_ms = i % 3 ? 0 : now.ms + 60000};
+                struct pnr_slot slot = pnr_slot_of(pnr_key_of(&i, sizeof i), 0, store_spread(live->store));
+                LIVE_MUST(store_merge_pin(live->store, slot, &pin, now, NULL) == STORE_OK);
                 struct pnr_endpoint e = {"host=10.0.0.1 dbname=app"};
                 if (i % 500 == 0)
                         LIVE_MUST(store_put_endpoint(live->store, 0, (unsigned)(i / 500), &e) == STORE_OK);
@@ -124,7 +126,8 @@ static void make_image(unsigned i, const uint8_t *store)
         MUST_BE(walk_get(&view.walk, &snap, PNR_KEY_HEADER, &v) == WALK_FOUND);
         memcpy(&h, v.at, sizeof h);
         uint64_t leaf = page_with(v.at);
-        struct pnr_slot slot = pnr_slot_of(pnr_key_of(&(uint64_t){0}, sizeof(uint64_t)), 0, h.seed);
+        struct pnr_spread spread = pnr_spread_of(h.seed);
+        struct pnr_slot slot = pnr_slot_of(pnr_key_of(&(uint64_t){0}, sizeof(uint64_t)), 0, &spread);
         MUST_BE(walk_floor(&view.walk, &snap, slot.place, &v) == WALK_FOUND);
         move_to_end(i == 0 ? snap.root : i == 1 ? leaf : page_with(v.at));
         image[i].good = malloc(pages * PNR_PAGE_SIZE);
@@ -236,6 +239,7 @@ static bool decide(const char name[PNR_NAME_SIZE], uint64_t number)
         MUST_BE(view_node(f.cluster, "shadow-1") < PNR_NODES_MAX);
         if (node >= 0)
                 (void)view_endpoint(&view, &at, (unsigned)node, &e);
+        (void)view_stamp(&view, &at);
         return view_holds(&view, &at) && f.pin.generation == number + 1;
 }
 

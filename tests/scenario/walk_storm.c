@@ -27,7 +27,7 @@
 #define WAVE     400 /* transactions that fill the table, and as many that let it empty */
 #define MAX_PINS 30000
 #define TRIES    8           /* as handle.c */
-#define FOREVER  (1ll << 50) /* deadline of lasting pins, plus their generation */
+#define LONG_MS  (1ll << 31) /* lasting pins end so long after their generation, holds after half of that */
 #define GIVE_UPS 1e-6        /* of all look-ups, at most */
 
 /* What a reader has seen; each on cache lines of its own. */
@@ -89,15 +89,16 @@ struct writer {
 
 static void merge(struct writer *w, struct pnr_key key, int64_t until_ms)
 {
-        struct pnr_pin pin = {
-            .generation = w->generation, .until_ms = until_ms, .hold_ms = 2 * (int64_t)w->generation};
-        LIVE_MUST(store_merge_pin(w->store, pnr_slot_of(key, 0, store_seed(w->store)), &pin, w->now, NULL) ==
-                  STORE_OK);
+        struct pin pin = {.generation = w->generation,
+                          .until_ms = until_ms,
+                          .hold_ms = LONG_MS / 2 + 2 * (int64_t)w->generation};
+        LIVE_MUST(store_merge_pin(w->store, pnr_slot_of(key, 0, store_spread(w->store)), &pin, w->now,
+                                  NULL) == STORE_OK);
 }
 
 static void merge_lasting(struct writer *w, unsigned number)
 {
-        merge(w, key_number(number), FOREVER + (int64_t)w->generation);
+        merge(w, key_number(number), LONG_MS + (int64_t)w->generation);
         w->lasting[w->n_lasting++] = number;
 }
 
@@ -274,8 +275,8 @@ static void look_for_lasting(const struct view *v, uint64_t *seen, int64_t *hear
         check_state(&l, heartbeat_ms, t);
         count_if(l.pin.generation < acked, &t->lost);
         count_if(l.pin.generation < seen[number], &t->backwards);
-        count_if(l.pin.generation && (l.pin.hold_ms != 2 * (int64_t)l.pin.generation ||
-                                      l.pin.until_ms != FOREVER + (int64_t)l.pin.generation),
+        count_if(l.pin.generation && (l.pin.hold_ms != LONG_MS / 2 + 2 * (int64_t)l.pin.generation ||
+                                      l.pin.until_ms != LONG_MS + (int64_t)l.pin.generation),
                  &t->mixed);
         seen[number] = l.pin.generation;
 }

@@ -135,14 +135,15 @@ static inline struct pnr_reply core_record(uint64_t key, uint32_t ms)
 }
 
 /* The pin as the store holds it; absent: until_ms is 0. */
-static inline struct pnr_pin core_pin(const char *cluster, uint64_t key)
+static inline struct pin core_pin(const char *cluster, uint64_t key)
 {
-        struct pnr_pin pin = {0};
+        struct pin pin = {0};
         const struct cluster *c = core_find_cluster(&core, cluster);
         cr_assert_not_null(c);
-        struct pnr_slot slot = pnr_slot_of((struct pnr_key){{key, ~key}}, c->number, store_seed(core.store));
+        struct pnr_slot slot =
+            pnr_slot_of((struct pnr_key){{key, ~key}}, c->number, store_spread(core.store));
         if (store_get_pin(core.store, slot, &pin) != STORE_OK)
-                pin = (struct pnr_pin){0};
+                pin = (struct pin){0};
         return pin;
 }
 

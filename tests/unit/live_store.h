@@ -105,19 +105,30 @@ static inline void live_init(struct live *l)
         live_beat(l, 0);
 }
 
+/* Merges a pin of the key in that cluster, for ms from now. */
+static inline void live_pin_in(struct live *l, unsigned cluster, const void *key, size_t len, int64_t ms)
+{
+        struct mono now = {live_now()};
+        struct pin pin = {.generation = 1, .until_ms = now.ms + ms, .cluster = cluster};
+        struct pnr_slot slot = pnr_slot_of(pnr_key_of(key, len), cluster, store_spread(l->store));
+        LIVE_MUST(store_begin(l->store) == STORE_OK);
+        LIVE_MUST(store_merge_pin(l->store, slot, &pin, now, NULL) == STORE_OK);
+        LIVE_MUST(store_commit(l->store) == STORE_OK);
+}
+
 /* Merges a pin of cluster 0 that carries `generation`, for ms from now, held for hold_ms, with a stamp. */
 static inline void live_pin_stamped(struct live *l, const void *key, size_t len, uint64_t generation,
                                     int64_t ms, int64_t hold_ms, uint64_t stamp)
 {
         int64_t now_ms = live_now();
-        struct pnr_slot slot = pnr_slot_of(pnr_key_of(key, len), 0, l->header.seed);
-        struct pnr_pin pin = {.ident = slot.ident,
-                              .generation = generation,
-                              .until_ms = now_ms + ms,
-                              .hold_ms = hold_ms ? now_ms + hold_ms : 0,
-                              .stamp = stamp};
+        struct mono made = {ms > 0 ? now_ms : now_ms + ms - 1}; /* before it was over */
+        struct pnr_slot slot = pnr_slot_of(pnr_key_of(key, len), 0, store_spread(l->store));
+        struct pin pin = {.generation = generation,
+                          .until_ms = now_ms + ms,
+                          .hold_ms = hold_ms ? now_ms + hold_ms : 0,
+                          .stamp = stamp};
         LIVE_MUST(store_begin(l->store) == STORE_OK);
-        LIVE_MUST(store_merge_pin(l->store, slot, &pin, (struct mono){now_ms}, NULL) == STORE_OK);
+        LIVE_MUST(store_merge_pin(l->store, slot, &pin, made, NULL) == STORE_OK);
         LIVE_MUST(store_commit(l->store) == STORE_OK);
 }
 

@@ -119,7 +119,7 @@ static inline void put_state(struct store *s)
 
 static inline struct pnr_slot slot_of(const struct store *s, uint64_t number, unsigned cluster)
 {
-        return pnr_slot_of(pnr_key_of(&number, sizeof number), cluster, store_seed(s));
+        return pnr_slot_of(pnr_key_of(&number, sizeof number), cluster, store_spread(s));
 }
 
 /* Records pins first..first+n-1 of cluster 0, `batch` in a transaction. */
@@ -129,7 +129,7 @@ static inline void put_pins(struct store *s, uint64_t first, uint64_t n, unsigne
         for (uint64_t i = 0; i < n;) {
                 MUST_OK(store_begin(s));
                 for (unsigned j = 0; j < batch && i < n; j++, i++) {
-                        struct pnr_pin pin = {.generation = first + i + 1, .until_ms = now.ms + ms};
+                        struct pin pin = {.generation = first + i + 1, .until_ms = now.ms + ms};
                         int rc = store_merge_pin(s, slot_of(s, first + i, 0), &pin, now, NULL);
                         cr_assert_eq(rc, STORE_OK, "pin %lu: %s", (unsigned long)(first + i), store_error());
                 }

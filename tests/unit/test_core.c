@@ -92,11 +92,11 @@ Test(core, a_pin_is_bounded_by_max_pin_seconds)
 Test(core, a_later_shorter_or_repeated_request_never_shortens_a_pin)
 {
         core_record(1, 30000);
-        struct pnr_pin first = core_pin("main", 1);
+        struct pin first = core_pin("main", 1);
         core_ask(PNR_OP_HOLD, "main", 1, 500);
         int64_t hold_ms = core_now.ms + 500;
         core_record(1, 1000);
-        struct pnr_pin then = core_pin("main", 1);
+        struct pin then = core_pin("main", 1);
         cr_expect_eq(then.until_ms, first.until_ms);
         cr_expect_eq(then.hold_ms, hold_ms);
         cr_expect_geq(then.generation, first.generation);
@@ -413,7 +413,10 @@ Test(core, a_restart_keeps_pins_cursor_drains_and_opens_a_generation_above_all, 
 {
         core_record(5, 60000);
         core_ask(PNR_OP_HOLD, "other", 6, 3000);
-        struct pnr_pin a = core_pin("main", 5), b = core_pin("other", 6);
+        struct pin a = core_pin("main", 5), b = core_pin("other", 6);
+        cr_expect_eq(a.cluster, core_find_cluster(&core, "main")->number);
+        cr_expect_eq(b.cluster, core_find_cluster(&core, "other")->number);
+        cr_expect_neq(a.cluster, b.cluster);
         uint64_t turn = core_ask(PNR_OP_HELLO, "", 0, 0).turn, epoch = core.epoch;
         cluster_set_admin(core.cluster[0], 2, NODE_DRAIN, core_now);
         core.admin_dirty = true;
@@ -425,7 +428,7 @@ Test(core, a_restart_keeps_pins_cursor_drains_and_opens_a_generation_above_all, 
         core_cluster_conf[0] = core_cluster_conf[1];
         core_cluster_conf[1] = core_cluster_conf[2];
         core_restart();
-        struct pnr_pin a2 = core_pin("main", 5), b2 = core_pin("other", 6);
+        struct pin a2 = core_pin("main", 5), b2 = core_pin("other", 6);
         cr_expect_eq(memcmp(&a, &a2, sizeof a), 0);
         cr_expect_eq(memcmp(&b, &b2, sizeof b), 0);
         cr_expect_neq(core.epoch, epoch);

@@ -47,12 +47,12 @@ Test(core_token, each_write_s_stamp_covers_the_one_before_and_a_hold_keeps_it)
 Test(core_token, a_token_whose_write_is_pinned_here_changes_nothing, .init = core_up)
 {
         core_record(5, 60000);
-        struct pnr_pin pin = core_pin("main", 5);
+        struct pin pin = core_pin("main", 5);
         struct core_stats before = core.stats;
         core_play(500);
         for (uint64_t back = 0; back < 2; back++)
                 cr_expect_eq(core_token(5, 90000, pin.stamp - back).generation, pin.generation);
-        struct pnr_pin now = core_pin("main", 5);
+        struct pin now = core_pin("main", 5);
         cr_expect_eq(memcmp(&now, &pin, sizeof pin), 0);
         cr_expect_eq(core_look("main", 5).reason, PINROUTE_CAUGHT_UP);
         cr_expect_eq(core.stats.tokens, before.tokens);
@@ -79,7 +79,7 @@ Test(core_token, a_key_with_a_released_pin_of_this_host_and_a_newer_token_of_ano
         cr_assert_eq(core_look("main", 5).reason, PINROUTE_CAUGHT_UP);
         core_servers.position[0] = 500; /* the write of the other host */
         struct pnr_reply reply = core_token(5, 20000, stamp);
-        struct pnr_pin pin = core_pin("main", 5);
+        struct pin pin = core_pin("main", 5);
         cr_expect_gt(reply.generation, generation);
         cr_expect_eq(reply.generation, pin.generation);
         cr_expect_eq(pin.stamp, stamp);
@@ -172,7 +172,7 @@ Test(core_token, a_token_that_the_full_table_does_not_take_is_a_floor_and_a_cove
         core_fill(60000);
         core_play(1000);
         uint64_t floors = core.cluster[0]->floors, floored = core.stats.floored_records;
-        struct pnr_pin pin = core_pin("main", 1000);
+        struct pin pin = core_pin("main", 1000);
         struct core_item covered = token(1000, 90000, pin.stamp);
         core_step(&covered, 1, 1);
         cr_expect_eq(covered.reply.generation, pin.generation);
@@ -226,7 +226,7 @@ Test(core_token, a_stub_is_told_whose_stamps_are_this_daemons_own, .init = core_
         cr_expect_neq(core_pin("main", 5).stamp >> PNR_STAMP_COUNT_BITS, published().issuer);
         core_record(6, 60000);
         cr_expect_eq(core_pin("main", 6).stamp >> PNR_STAMP_COUNT_BITS, published().issuer);
-        struct pnr_pin pin = core_pin("main", 5);
+        struct pin pin = core_pin("main", 5);
         cr_expect_eq(core_token(5, 1000, pin.stamp).generation, pin.generation, "it knows the pin still");
         core.issuer.count = (1ull << PNR_STAMP_COUNT_BITS) - 1; /* the last one: it takes another name */
         core_record(7, 60000);

@@ -54,9 +54,9 @@ Test(ctl_why, a_key_without_a_pin_may_go_to_each_replica_in_turn)
 Test(ctl_why, a_key_is_named_by_the_hash_that_show_pins_has)
 {
         char line[64];
-        struct pnr_slot slot = pnr_slot_of(pnr_key_of("bob", 3), 0, live.header.seed);
-        snprintf(line, sizeof line, "  key        %012llx%08x\n", (unsigned long long)(slot.ident >> 16),
-                 slot.tag);
+        struct pnr_slot slot = pnr_slot_of(pnr_key_of("bob", 3), 0, store_spread(live.store));
+        snprintf(line, sizeof line, "  key        %012llx%08x\n",
+                 (unsigned long long)pnr_slot_shown(slot.place), slot.tag);
         said("main", "bob");
         expect(line);
 }

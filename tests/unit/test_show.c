@@ -162,10 +162,11 @@ Test(show, pins_are_listed_with_who_has_released_them, .init = core_up)
         json_close(&j, '}'); /* key and cluster as the page has them */
         evbuffer_drain(j.out, evbuffer_get_length(j.out));
         j.comma = false;
-        struct pnr_pin pin = core_pin("main", 7);
+        struct pin pin = core_pin("main", 7);
         pin.hold_ms = core_now.ms + 5;
         json_open(&j, NULL, '{');
-        show_pin(&core, "pin", &pin, 0xabcd, core_now, &j);
+        pin.tag = 0xabcd;
+        show_pin(&core, "pin", &pin, core_now, &j);
         end();
         expect("\"cluster\":\"main\"");
         expect("0000abcd\"");

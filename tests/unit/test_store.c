@@ -132,7 +132,7 @@ Test(store, a_store_that_was_left_is_gone_on_with_pins_and_all)
         cr_assert_eq(memcmp(&found.tokens, &keys, sizeof keys), 0);
         cr_assert(found.live_until[0].ms == T0.ms + 5000 && found.live_until[1].ms == 0);
         cr_assert(count_of(s).pins == 3000 && count_of(s).pin_pages == pages);
-        struct pnr_pin pin;
+        struct pin pin;
         for (uint64_t i = 0; i < 3000; i++)
                 MUST_OK(store_get_pin(s, slot_of(s, i, 0), &pin));
         put_pins(s, 3000, 1000, 64, T0, 5000);
@@ -276,7 +276,7 @@ Test(store, retire_gives_up_an_open_transaction)
         struct store *s = open_store(&want, NULL);
         put_state(s);
         MUST_OK(store_begin(s));
-        struct pnr_pin pin = {.until_ms = T0.ms + 9};
+        struct pin pin = {.until_ms = T0.ms + 9};
         MUST_OK(store_merge_pin(s, slot_of(s, 1, 0), &pin, T0, NULL));
         MUST_OK(store_retire(s));
         cr_assert_eq(count_of(s).pins, 0);
@@ -327,7 +327,7 @@ Test(store, a_page_damaged_under_it_breaks_the_store_and_not_the_process)
         struct store_want want = want_of(20000);
         struct store_found found;
         struct store *s = open_store(&want, NULL);
-        struct pnr_pin pin = {.until_ms = T0.ms + 9};
+        struct pin pin = {.until_ms = T0.ms + 9};
         put_state(s);
         put_pins(s, 0, 10000, 200, T0, 5000);
         uint64_t meta[2][17];
@@ -424,7 +424,7 @@ Test(store, a_killed_writer_leaves_a_whole_store_with_every_committed_pin, .time
                 s = open_store(&want, &found);
                 cr_assert(found.reused, "%s", found.why_new);
                 free(found.cluster);
-                struct pnr_pin pin;
+                struct pin pin;
                 for (uint64_t i = 0; i < done; i++)
                         MUST_OK(store_get_pin(s, slot_of(s, i, 0), &pin));
                 store_close(&s);

@@ -47,7 +47,7 @@ Test(survey, a_whole_file_is_counted_and_its_facts_are_found)
         begin();
         struct pnr_token_keys keys = keys_of(9);
         MUST_OK(store_put_tokens(s, &keys));
-        struct pnr_pin pin = {.generation = 7000, .until_ms = T0.ms + 9999, .hold_ms = T0.ms + 777};
+        struct pin pin = {.generation = 7000, .until_ms = T0.ms + 9999, .hold_ms = T0.ms + 777, .cluster = 1};
         MUST_OK(store_merge_pin(s, slot_of(s, 1, 1), &pin, T0, NULL));
         MUST_OK(store_commit(s));
         struct store_count c = count_of(s);
@@ -137,7 +137,7 @@ Test(survey, each_odd_record_is_a_reason)
         h = header_of(s, 2);
         h.layout = 7;
         MUST_OK(store_put_header(s, &h));
-        expect("layout 7, this daemon writes 1");
+        expect("layout 7, this daemon writes 2");
 
         begin();
         struct pnr_endpoint e;

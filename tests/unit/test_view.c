@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <sys/mman.h>
 
+#include "daemon/pages.h"
 #include "tests/unit/live_store.h"
 
 static struct live live;
@@ -275,6 +276,82 @@ Test(view, a_pins_stamp_is_the_keys_that_was_asked_for)
         cr_expect_eq(view_stamp(v, &at), 0);
         cr_assert_eq(facts_of(v, "main", "nobody", &f, &at), VIEW_OK);
         cr_expect_eq(view_stamp(v, &at), 0);
+        view_close(&v);
+}
+
+/* A slot whose home is the last group; those of one page. */
+static struct pnr_slot crowded(uint64_t n)
+{
+        return (struct pnr_slot){.place = PNR_KEY_PINS + (n << 40), .tag = UINT32_MAX};
+}
+
+static void pin_crowded(uint64_t n, struct mono now)
+{
+        struct pin pin = {.generation = n + 1,
+                          .until_ms = now.ms + 1000 + (int64_t)n,
+                          .hold_ms = n % 2 ? 0 : now.ms + 500 + (int64_t)n,
+                          .stamp = n + 7};
+        LIVE_MUST(store_merge_pin(live.store, crowded(n), &pin, now, NULL) == STORE_OK);
+}
+
+Test(view, pins_of_one_tag_that_go_round_the_page_are_found_each_and_no_other)
+{
+        struct view *v;
+        struct facts f;
+        struct view_at at = {0};
+        struct need need;
+        const struct mono now = {live_now()};
+        const uint64_t n = 50;
+        cr_assert_eq(view_open(&v, live.dir), PINROUTE_OK);
+        cr_assert_eq(facts_of(v, "main", NULL, &f, &at), VIEW_OK);
+        cr_expect_eq(view_pin(v, &at.snap, crowded(0), &need), WALK_ABSENT, "no page");
+        LIVE_MUST(store_begin(live.store) == STORE_OK);
+        for (uint64_t i = 0; i < n; i++)
+                pin_crowded(i, now);
+        LIVE_MUST(store_commit(live.store) == STORE_OK);
+        cr_assert_eq(facts_of(v, "main", NULL, &f, &at), VIEW_OK);
+        for (uint64_t i = 0; i < 2 * n; i++) {
+                at.slot = crowded(i);
+                cr_assert_eq(view_pin(v, &at.snap, at.slot, &need), WALK_FOUND);
+                cr_expect_eq(need.generation, i < n ? i + 1 : 0);
+                cr_expect_eq(need.until_ms, i < n ? now.ms + 1000 + (int64_t)i : 0);
+                cr_expect_eq(need.hold_ms, i < n && i % 2 == 0 ? now.ms + 500 + (int64_t)i : 0);
+                cr_expect_eq(view_stamp(v, &at), i < n ? i + 7 : 0);
+                at.slot.tag -= 1 + (uint32_t)i;
+                view_pin(v, &at.snap, at.slot, &need);
+                cr_expect_eq(need.generation, 0, "the place alone is not the pin");
+        }
+        view_close(&v);
+}
+
+Test(view, a_page_that_leads_nowhere_or_is_no_page_ends_the_search)
+{
+        struct view *v;
+        struct facts f;
+        struct view_at at = {.slot = crowded(1)};
+        struct need need;
+        struct pnr_pins page = {.base_ms = INT64_MAX};
+        memset(page.filter, 0xff, sizeof page.filter);
+        for (unsigned g = 0; g < PNR_GROUPS; g++)
+                page.group[g].flags = UINT32_MAX;
+        page.group[0] = (struct pnr_group){.tag = {0, UINT32_MAX}, .until = {0, UINT32_MAX}, .flags = 2};
+        cr_assert_eq(view_open(&v, live.dir), PINROUTE_OK);
+        LIVE_MUST(store_begin(live.store) == STORE_OK);
+        LIVE_MUST(pages_put(live.store, PNR_KEY_PINS, &page) == STORE_OK);
+        LIVE_MUST(store_commit(live.store) == STORE_OK);
+        cr_assert_eq(facts_of(v, "main", NULL, &f, &at), VIEW_OK);
+        cr_expect_eq(view_pin(v, &at.snap, crowded(1u << 20), &need), WALK_FOUND);
+        cr_expect_eq(need.until_ms, 0);
+        cr_expect_eq(view_pin(v, &at.snap, crowded(0), &need), WALK_FOUND);
+        cr_expect_neq(need.until_ms, 0, "whatever time that is");
+        cr_expect_eq(need.hold_ms, 0);
+        LIVE_MUST(store_begin(live.store) == STORE_OK);
+        page.group[0].flags = UINT32_MAX, page.group[0].tag[1] = 5;
+        LIVE_MUST(pages_put(live.store, PNR_KEY_PINS, &page) == STORE_OK);
+        LIVE_MUST(store_commit(live.store) == STORE_OK);
+        cr_assert_eq(facts_of(v, "main", NULL, &f, &at), VIEW_OK);
+        cr_expect_eq(view_pin(v, &at.snap, crowded(0), &need), WALK_FOUND);
+        cr_expect_eq(need.until_ms, 0, "once round");
         view_close(&v);
 }
 
