@@ -26,9 +26,8 @@ static uint32_t caught_up(const volatile struct pnr_cluster *c, uint32_t nodes, 
 {
         uint32_t pool = 0;
         int64_t trust_ms = c->trust_ms;
-        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
-                if (!(nodes >> i & 1))
-                        continue;
+        for (uint32_t rest = nodes; rest; rest &= rest - 1) {
+                unsigned i = (unsigned)__builtin_ctz(rest);
                 uint64_t generation = c->node[i].caught_up;
                 int64_t stamp_ms = c->node[i].stamp_ms;
                 bool fresh = stamp_ms > now.ms - trust_ms && stamp_ms <= now.ms + STAMP_AHEAD_MAX_MS;

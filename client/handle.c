@@ -3,17 +3,24 @@
 #include "client/handle.h"
 
 #include <limits.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#else
+#define __libc_single_threaded false
+#endif
 
 #include "client/ask.h"
 #include "client/choose.h"
 #include "client/clock.h"
 #include "client/guest.h"
 #include "client/owed.h"
+#include "client/recall.h"
 #include "client/view.h"
 
 #define TRIES          8        /* snapshots, before the answer is "primary" */
@@ -23,17 +30,21 @@
 #define TIMEOUT_MAX_MS 60000
 #define STALE_AFTER_MS 1000 /* until a store has said otherwise */
 #define DIR_DEFAULT    "/run/pinroute"
+#define ALWAYS_INLINE  inline __attribute__((always_inline))
 
 static_assert(PINROUTE_NODE_SIZE == PNR_NAME_SIZE && PINROUTE_KEY_MAX == PNR_KEY_MAX, "the store's limits");
 
-/* A page that a fork wipes: a child starts with a free lock, no connection, and no turn of its own yet. */
+/* Memory that a fork wipes: a child starts with a free lock, no connection, and no turn of its own yet. */
 struct fresh {
         struct ask_fresh ask;
-        struct lock table;                            /* of cluster names and debts: held for memory only */
-        _Atomic uint64_t start;                       /* this process's first turn * 2 + 1; 0: none yet */
-        _Atomic uint64_t turn[PINROUTE_CLUSTERS_MAX]; /* steps since then */
+        struct lock table;      /* of cluster names and debts: held for memory only */
+        _Atomic uint64_t start; /* this process's first turn * 2 + 1; 0: none yet */
+        struct walk_root top;   /* of the snapshot that recall[] speaks of, or another */
+        struct {
+                alignas(64) struct recall recall;
+                _Atomic uint64_t turn; /* steps since `start` */
+        } of[PINROUTE_CLUSTERS_MAX];
 };
-static_assert(sizeof(struct fresh) <= PNR_PAGE_SIZE, "one page");
 
 /* A page that all descendants of the opener share. */
 struct family {
@@ -137,54 +148,105 @@ static uint64_t start_of(struct pinroute *pr)
 
 static uint64_t next_turn(struct pinroute *pr, unsigned cluster)
 {
-        return start_of(pr) + atomic_fetch_add_explicit(&pr->fresh->turn[cluster], 1, memory_order_relaxed);
+        return start_of(pr) +
+               atomic_fetch_add_explicit(&pr->fresh->of[cluster].turn, 1, memory_order_relaxed);
 }
 
-static void set_node(struct pinroute_decision *d, const struct pnr_cluster *c, unsigned node)
+/* A choice, and the node of its pool that it is: where the scope has read before, else the next one in turn; -1: the
+ * primary.
+ *   turn  that this read already has, + 1; 0: it takes one */
+struct pick {
+        struct choice choice;
+        int node;
+};
+
+static ALWAYS_INLINE struct pick pick(struct pinroute *pr, unsigned cluster, const struct pnr_cluster *c,
+                                      struct choice choice, const char *stay, uint64_t *turn)
 {
-        memcpy(d->node, c->node[node].name, sizeof d->node);
-        d->node[sizeof d->node - 1] = '\0';
+        struct pick p = {choice, stay && choice.pool ? view_node(c, stay) : -1};
+        if (p.node >= 0 && choice.pool >> p.node & 1)
+                return p;
+        p.node = -1;
+        if (!choice.pool)
+                return p;
+        *turn = *turn ? *turn : next_turn(pr, cluster) + 1;
+        p.node = choose_next(c, choice.pool, *turn - 1);
+        if (p.node < 0)
+                p.choice.reason = PINROUTE_NO_REPLICA;
+        return p;
 }
 
-/* The node of the pool to read from: where the scope has read before, else the next one in turn. */
-static int node_from(struct visit *v, uint32_t pool)
+/* memcpy() of 64 bytes, which gcc makes a slow string instruction of where it takes a branch for rare. */
+static ALWAYS_INLINE void copy_name(char to[PNR_NAME_SIZE], const char *from)
 {
-        const struct pnr_cluster *c = v->facts.cluster;
-        int node = v->stay ? view_node(c, v->stay) : -1;
-        if (node >= 0 && pool >> node & 1)
-                return node;
-        v->turn = v->turn ? v->turn : next_turn(v->pr, v->cluster) + 1;
-        return choose_next(c, pool, v->turn - 1);
+        typedef uint64_t pair __attribute__((vector_size(16), aligned(1), may_alias));
+        static_assert(PNR_NAME_SIZE == 4 * sizeof(pair), "four pairs");
+        const pair *f = (const pair *)from;
+        pair *t = (pair *)to, a = f[0], b = f[1], c = f[2], d = f[3];
+        t[0] = a;
+        t[1] = b;
+        t[2] = c;
+        t[3] = d;
+        to[PNR_NAME_SIZE - 1] = '\0';
+}
+
+static ALWAYS_INLINE int put(const struct pinroute *pr, const struct pnr_cluster *c, struct pick p,
+                             uint64_t epoch, struct pinroute_decision *ret)
+{
+        unsigned at = p.node >= 0 ? (unsigned)p.node : *(const volatile uint16_t *)&c->primary;
+        copy_name(ret->node, at < PNR_NODES_MAX ? c->node[at].name : pr->primary);
+        ret->role = p.node >= 0 ? PINROUTE_REPLICA : PINROUTE_PRIMARY;
+        ret->reason = (uint16_t)p.choice.reason;
+        ret->pin_left_ms = p.choice.pin_left_ms;
+        ret->epoch = epoch;
+        for (unsigned i = 0; i < sizeof ret->reserved / sizeof *ret->reserved; i++)
+                ret->reserved[i] = 0;
+        if (p.choice.reason == PINROUTE_STORE_UNAVAILABLE)
+                return PINROUTE_E_STORE;
+        bool is_error = p.choice.reason == PINROUTE_NO_REPLICA && c->flags & PNR_CLUSTER_NO_REPLICA_ERROR;
+        return is_error ? PINROUTE_E_NO_REPLICA : PINROUTE_OK;
 }
 
 static int use_decision(struct visit *v)
 {
         const struct pnr_cluster *c = v->facts.cluster;
-        struct pinroute_decision *d = v->ret;
-        struct choice choice = choose(&v->facts);
-        int node = choice.pool ? node_from(v, choice.pool) : -1;
-        if (choice.pool && node < 0)
-                choice.reason = PINROUTE_NO_REPLICA;
-        handle_unknown(v->pr, d);
-        unsigned primary = *(const volatile uint16_t *)&c->primary;
-        if (node >= 0)
-                set_node(d, c, (unsigned)node);
-        else if (primary < PNR_NODES_MAX)
-                set_node(d, c, primary);
-        d->role = node >= 0 ? PINROUTE_REPLICA : PINROUTE_PRIMARY;
-        d->reason = (uint16_t)choice.reason;
-        d->pin_left_ms = choice.pin_left_ms;
-        d->epoch = v->at.epoch;
-        if (choice.reason == PINROUTE_STORE_UNAVAILABLE)
-                return PINROUTE_E_STORE;
-        bool is_error = choice.reason == PINROUTE_NO_REPLICA && c->flags & PNR_CLUSTER_NO_REPLICA_ERROR;
-        return is_error ? PINROUTE_E_NO_REPLICA : PINROUTE_OK;
+        struct pick p = pick(v->pr, v->cluster, c, choose(&v->facts), v->stay, &v->turn);
+        return put(v->pr, c, p, v->at.epoch, v->ret);
 }
 
 static void set_if_changed(atomic_uint *at, unsigned to)
 {
         if (atomic_load_explicit(at, memory_order_relaxed) != to)
                 atomic_store_explicit(at, to, memory_order_relaxed);
+}
+
+/* A snapshot that held, of a live store, is what the next read starts from. */
+static void remember(const struct visit *v)
+{
+        struct recalled had;
+        struct recall *at = &v->pr->fresh->of[v->cluster].recall;
+        if (recall_get(at, &had) && had.view == v->view && had.snap.id == v->at.snap.id)
+                return;
+        const volatile struct pnr_cluster *c = v->facts.cluster;
+        struct facts f = v->facts;
+        f.keyed = f.forced = false;
+        int64_t until_ms = c->floor_until_ms, hold_ms = c->floor_hold_ms;
+        const struct recalled r = {
+            .plain = choose(&f),
+            .floor_end_ms = until_ms > hold_ms ? until_ms : hold_ms,
+            .view = v->view,
+            .snap = v->at.snap,
+            .cluster = v->facts.cluster,
+            .epoch = v->at.epoch,
+            .heartbeat_ms = v->at.heartbeat_ms,
+            .stale_after_ms = v->facts.stale_after_ms,
+            .stale_limit_ms = v->facts.stale_limit_ms,
+            .number = v->at.number,
+            .spread = v->at.spread,
+        };
+        walk_root_put(&v->pr->fresh->top, &v->view->walk, &v->at.snap);
+        if (view_holds(v->view, &v->at))
+                recall_put(at, &r);
 }
 
 static int64_t look_until(const struct visit *v) { return clock_ns() + (v->hurried ? 0 : LOOK_NS); }
@@ -220,12 +282,14 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
                         break; /* a store that is only just being made has no clusters yet */
                 set_if_changed(&pr->number[v->cluster], v->at.number);
                 set_if_changed(&pr->stale_after_ms, v->facts.stale_after_ms);
+                if (st == VIEW_OK && !choose_is_stale(&v->facts))
+                        remember(v);
                 return status;
         }
         return NO_STORE;
 }
 
-static int decide(struct visit *v, int (*use)(struct visit *v))
+static int read_store(struct visit *v, int (*use)(struct visit *v))
 {
         int status = handle_visit(v, use);
         if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
@@ -233,11 +297,86 @@ static int decide(struct visit *v, int (*use)(struct visit *v))
         return status == NO_STORE ? PINROUTE_E_STORE : status;
 }
 
+/* ---- the read that nearly every read is: the snapshot is the one that the last read saw, the daemon is alive, nothing
+ * is owed.  Anything else is found out the long way. ---- */
+
+#define NOT_QUICK (-2)
+
+/* Without a key, or of a key that has no pin.  What is owed is looked at before the snapshot: once it is paid, only a
+ * later snapshot has the pin. */
+static ALWAYS_INLINE bool quick_begin(struct pinroute *pr, unsigned cluster, struct recalled *last,
+                                      struct facts *f)
+{
+        struct mono here = clock_coarse();
+        if (owed_any(&pr->owed, here))
+                return false;
+        const struct view *v = atomic_load_explicit(&pr->view, memory_order_acquire);
+        if (!recall_get(&pr->fresh->of[cluster].recall, last) || last->view != v ||
+            walk_newest(&v->walk) != last->snap.id)
+                return false;
+        /* Field by field: to clear all at once costs as much as the rest of a read. */
+        f->now = there(pr, here);
+        f->age_ms = view_age_ms(last->heartbeat_ms, f->now);
+        f->stale_after_ms = last->stale_after_ms;
+        f->stale_limit_ms = last->stale_limit_ms;
+        f->pin = f->local = (struct need){0};
+        f->cluster = last->cluster;
+        return !choose_is_stale(f);
+}
+
+/* A turn is taken when it was used.  A locked instruction costs a third of a read: alone, a process does without. */
+static ALWAYS_INLINE bool quick_take_turn(_Atomic uint64_t *at, uint64_t turn)
+{
+        if (!__libc_single_threaded)
+                return atomic_compare_exchange_strong_explicit(at, &turn, turn + 1, memory_order_relaxed,
+                                                               memory_order_relaxed);
+        atomic_store_explicit(at, turn + 1, memory_order_relaxed);
+        return true;
+}
+
+/* Picks before it looks for the pin, which nearly no key has: the two need not wait for each other.  The hash comes
+ * first, since all of the look-up waits for it. */
+static ALWAYS_INLINE int quick_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
+                                    const struct pnr_key *hashed, bool forced, struct pinroute_decision *ret)
+{
+        struct recalled last;
+        struct facts f;
+        struct pnr_key k = key ? pnr_key_of(key, len) : hashed ? *hashed : (struct pnr_key){0};
+        if (!quick_begin(pr, cluster, &last, &f))
+                return NOT_QUICK;
+        _Atomic uint64_t *at = &pr->fresh->of[cluster].turn;
+        uint64_t taken = atomic_load_explicit(at, memory_order_relaxed), turn = start_of(pr) + taken + 1;
+        f.keyed = key || hashed;
+        f.forced = forced;
+        struct pick p = pick(pr, cluster, last.cluster, last.plain, NULL, &turn);
+        bool plain = !forced;
+        if (f.keyed) {
+                struct need none = {0};
+                struct pnr_slot slot = pnr_slot_of(k, last.number, &last.spread);
+                walk_root_use(&pr->fresh->top, &last.view->walk, &last.snap);
+                if (view_pin(last.view, &last.snap, slot, &f.pin) == WALK_BAD)
+                        return NOT_QUICK;
+                plain = plain && f.now.ms >= last.floor_end_ms && !need_add(&none, &f.pin, f.now);
+        }
+        if (!plain)
+                p = pick(pr, cluster, last.cluster, choose(&f), NULL, &turn);
+        int status = put(pr, last.cluster, p, last.epoch, ret);
+        bool good = walk_holds(&last.view->walk, &last.snap) && (p.node < 0 || quick_take_turn(at, taken));
+        return good ? status : NOT_QUICK;
+}
+
+static int long_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
+                     struct pinroute_decision *ret)
+{
+        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .forced = forced, .ret = ret};
+        return read_store(&v, use_decision);
+}
+
 int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
                 struct pinroute_decision *ret)
 {
-        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .forced = forced, .ret = ret};
-        return decide(&v, use_decision);
+        int status = quick_read(pr, cluster, NULL, 0, key, forced, ret);
+        return status == NOT_QUICK ? long_read(pr, cluster, key, forced, ret) : status;
 }
 
 /* Where there is a live need, even a read without a key is one that the floor and a stale store concern.  By
@@ -257,7 +396,7 @@ int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_ke
                       const struct need *need, const char *stay, struct pinroute_decision *ret)
 {
         struct visit v = {.pr = pr, .cluster = cluster, .key = key, .need = need, .stay = stay, .ret = ret};
-        return decide(&v, need ? use_needing : use_decision);
+        return read_store(&v, need ? use_needing : use_decision);
 }
 
 struct ask *handle_ask(struct pinroute *pr) { return &pr->ask; }
@@ -284,10 +423,11 @@ int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, 
                 handle_unknown(pr, ret);
                 return PINROUTE_E_INVALID;
         }
-        if (!key)
-                return handle_read(pr, cluster, NULL, false, ret);
-        struct pnr_key k = pnr_key_of(key, len);
-        return handle_read(pr, cluster, &k, false, ret);
+        int status = quick_read(pr, cluster, key, len, NULL, false, ret);
+        if (status != NOT_QUICK)
+                return status;
+        struct pnr_key k = key ? pnr_key_of(key, len) : (struct pnr_key){0};
+        return long_read(pr, cluster, key ? &k : NULL, false, ret);
 }
 
 int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret)
@@ -416,17 +556,17 @@ static const char *dir_of(const char *dir)
         return dir ? dir : env && *env ? env : DIR_DEFAULT;
 }
 
-static void *page(int sharing)
+static void *pages(size_t size, int sharing)
 {
-        void *p = mmap(NULL, PNR_PAGE_SIZE, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
+        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
         return p == MAP_FAILED ? NULL : p;
 }
 
 static int open_handle(struct pinroute *pr, const char *dir)
 {
-        pr->fresh = page(MAP_PRIVATE);
-        pr->family = page(MAP_SHARED);
-        if (!pr->fresh || !pr->family || madvise(pr->fresh, PNR_PAGE_SIZE, MADV_WIPEONFORK) != 0)
+        pr->fresh = pages(sizeof *pr->fresh, MAP_PRIVATE);
+        pr->family = pages(sizeof *pr->family, MAP_SHARED);
+        if (!pr->fresh || !pr->family || madvise(pr->fresh, sizeof *pr->fresh, MADV_WIPEONFORK) != 0)
                 return PINROUTE_E_MEMORY;
         if (!*dir || !ask_init(&pr->ask, &pr->fresh->ask, dir))
                 return PINROUTE_E_INVALID;
@@ -467,9 +607,9 @@ void pinroute_close(struct pinroute **pr)
                 view_close(&v);
         }
         if (p->fresh)
-                munmap(p->fresh, PNR_PAGE_SIZE);
+                munmap(p->fresh, sizeof *p->fresh);
         if (p->family)
-                munmap(p->family, PNR_PAGE_SIZE);
+                munmap(p->family, sizeof *p->family);
         free(p);
         *pr = NULL;
         guest_leave(g);

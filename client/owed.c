@@ -26,9 +26,9 @@ static bool is_for(const struct owed_one *one, unsigned cluster, struct pnr_key 
 struct need owed_need(const struct owed *o, unsigned cluster, struct pnr_key key, struct mono now)
 {
         struct need need = {0};
-        int64_t until_ms = LOAD(&o->all_until_ms);
-        if (now.ms >= LOAD(&o->latest_ms) && now.ms >= until_ms)
+        if (!owed_any(o, now))
                 return need;
+        int64_t until_ms = LOAD(&o->all_until_ms);
         for (unsigned i = 0; i < OWED_MAX; i++) {
                 int64_t end_ms = end_of(&o->one[i]);
                 if (end_ms > until_ms && is_for(&o->one[i], cluster, key))

@@ -32,6 +32,13 @@ struct owed {
         struct owed_one one[OWED_MAX];
 };
 
+/* Is anything owed at all? */
+static inline bool owed_any(const struct owed *o, struct mono now)
+{
+        return now.ms < atomic_load_explicit(&o->latest_ms, memory_order_acquire) ||
+               now.ms < atomic_load_explicit(&o->all_until_ms, memory_order_acquire);
+}
+
 /* What reads of this key need because of it; all 0: nothing. */
 struct need owed_need(const struct owed *o, unsigned cluster, struct pnr_key key, struct mono now);
 

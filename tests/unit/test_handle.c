@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 
 #include "tests/unit/fake_daemon.h"
 #include "tests/unit/live_store.h"
+#include "tests/unit/seeded.h"
 
 static struct live live;
 static struct fake fake;
@@ -50,6 +52,19 @@ static struct pinroute_decision expect_read(const char *key, int status, int rea
         for (int i = 0; i < 4; i++)
                 cr_expect_eq(d.reserved[i], 0);
         return d;
+}
+
+/* What happens while the stub looks at its clock: once. */
+static void (*at_clock)(void);
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+        void (*happens)(void) = at_clock;
+        if (happens && id == CLOCK_MONOTONIC_COARSE) {
+                at_clock = NULL;
+                happens();
+        }
+        return (int)syscall(SYS_clock_gettime, id, t);
 }
 
 static int record(const char *key, unsigned seconds)
@@ -216,6 +231,104 @@ Test(handle, a_record_that_failed_has_no_time_left_to_ask_for_the_daemons_clock)
         cr_expect_eq(record("k", 0), PINROUTE_E_UNREACHABLE);
         cr_expect_eq(fake.orders->connections, before + 1);
         expect_read("k", PINROUTE_OK, PINROUTE_STORE_STALE);
+}
+
+Test(handle, a_pin_of_a_cluster_that_is_not_the_first_is_found_by_every_read)
+{
+        struct pinroute_decision d;
+        unsigned other;
+        cr_assert_eq(pinroute_cluster(pr, "other", &other), PINROUTE_OK);
+        live_pin_in(&live, 1, "ann", 3, 100000);
+        for (unsigned i = 0; i < 3; i++) {
+                pinroute_route_read(pr, other, "ann", 3, &d);
+                cr_expect_eq(d.reason, PINROUTE_PINNED, "read %u: %s", i, pinroute_reason_name(d.reason));
+                pinroute_route_read(pr, other, "bob", 3, &d);
+                cr_expect_eq(d.reason, PINROUTE_NO_REPLICA, "read %u: %s", i, pinroute_reason_name(d.reason));
+                expect_read("ann", PINROUTE_OK, PINROUTE_BALANCED);
+        }
+}
+
+/* As the daemon and another thread do: the pin is committed, and then nothing is owed any more. */
+static void pay_debts(void)
+{
+        live_pin(&live, "late", 4, 100, 100000, 0);
+        atomic_store(&fake.orders->kind, FAKE_ANSWERS);
+        cr_assert_eq(record("another", 0), PINROUTE_OK);
+}
+
+Test(handle, a_debt_that_is_paid_in_the_middle_of_a_read_is_seen_as_a_debt_or_as_a_pin)
+{
+        expect_read("late", PINROUTE_OK, PINROUTE_BALANCED);
+        cr_assert_eq(pinroute_set_timeout(pr, 20), PINROUTE_OK);
+        atomic_store(&fake.orders->kind, FAKE_NEVER);
+        cr_assert_eq(record("late", 0), PINROUTE_E_UNREACHABLE);
+        expect_read("late", PINROUTE_OK, PINROUTE_PINNED);
+        cr_assert_eq(pinroute_set_timeout(pr, 20000), PINROUTE_OK);
+        at_clock = pay_debts;
+        expect_read("late", PINROUTE_OK, PINROUTE_PINNED);
+        cr_expect_null(at_clock);
+        expect_read("late", PINROUTE_OK, PINROUTE_PINNED);
+        expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
+}
+
+struct answer {
+        int status;
+        struct pinroute_decision d;
+};
+
+static struct answer ask_twice(const char *key, struct answer *second)
+{
+        struct answer a[2];
+        for (int i = 0; i < 2; i++)
+                a[i].status = pinroute_route_read(pr, cluster, key, key ? strlen(key) : 0, &a[i].d);
+        *second = a[1];
+        return a[0];
+}
+
+/* Floors, pins, holds, what has caught up, what is scheduled, and errors, as chance has them. */
+static void change_something(uint64_t *seed)
+{
+        static const char *const keys[] = {"ann", "bob", "cleo"};
+        struct pnr_cluster *c = &live.cluster[0];
+        uint64_t what = seeded_next(seed);
+        int64_t now_ms = live_now(), far_ms = now_ms + 100000;
+        c->floor_until_ms = what & 1 ? 0 : what & 2 ? now_ms - 1 : far_ms;
+        c->floor_hold_ms = what & 4 ? 0 : what & 8 ? now_ms - 1 : far_ms;
+        c->floor_generation = seeded_below(seed, 4);
+        c->n_schedule = what & 0x30 ? 2 : 0;
+        c->scheduled = what & 0x40 ? 6 : 4;
+        c->flags = what & 0x180 ? 0 : PNR_CLUSTER_NO_REPLICA_ERROR;
+        c->primary = what & 0xe00 ? 0 : PNR_NO_NODE;
+        c->node[1].caught_up = seeded_below(seed, 4);
+        c->node[2].caught_up = seeded_below(seed, 4);
+        if (!(what & 0x7000))
+                live_pin(&live, keys[seeded_below(seed, 3)], 3 + (what >> 20 & 1), seeded_below(seed, 4),
+                         100000, what & 0x8000 ? 0 : 50000);
+        live_beat(&live, 0);
+}
+
+/* The first read of a snapshot goes the long way, the second one starts from what that saw. */
+Test(handle, a_read_decides_as_the_first_one_of_its_snapshot_did)
+{
+        static const char *const keys[] = {"ann", "bob", "cleo", "dora", NULL};
+        uint64_t seed = seeded_start(20);
+        unsigned reasons = 0;
+        for (unsigned round = 0; round < 3000; round++) {
+                struct answer second;
+                const char *key = keys[round % 5];
+                change_something(&seed);
+                struct answer first = ask_twice(key, &second);
+                reasons |= 1u << first.d.reason;
+                cr_assert_eq(second.status, first.status, "round %u", round);
+                cr_assert_eq(second.d.reason, first.d.reason, "round %u: %s, then %s", round,
+                             pinroute_reason_name(first.d.reason), pinroute_reason_name(second.d.reason));
+                cr_assert_eq(second.d.role, first.d.role);
+                cr_assert_eq(second.d.epoch, first.d.epoch);
+                cr_assert_lt((int64_t)first.d.pin_left_ms - (int64_t)second.d.pin_left_ms, 1000);
+                cr_assert(first.d.role == PINROUTE_REPLICA || !strcmp(first.d.node, second.d.node));
+        }
+        cr_expect_eq(reasons, 1u << PINROUTE_BALANCED | 1u << PINROUTE_PINNED | 1u << PINROUTE_CAUGHT_UP |
+                                  1u << PINROUTE_NO_REPLICA | 1u << PINROUTE_FLOOR);
 }
 
 Test(handle, writes_go_to_the_primary)

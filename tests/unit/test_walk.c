@@ -101,10 +101,12 @@ static void expect_value(const struct walk_value *v, uint64_t key)
         cr_assert_eq(v->size, size_of(key));
 }
 
-/* Floor and exact look-up at, just below and just above each of n ascending keys. */
-static void expect_keys(const uint64_t *keys, size_t n)
+static struct walk_root top;
+
+/* Floor and exact look-up at, just below and just above each of n ascending keys; from the root's copy, where there is
+ * one. */
+static void expect_keys_of(struct walk_snap s, const uint64_t *keys, size_t n)
 {
-        struct walk_snap s = snap();
         struct walk_value v;
         cr_expect_eq(walk_floor(&walk, &s, 0, &v), WALK_ABSENT);
         for (size_t i = 0; i < n; i++) {
@@ -119,6 +121,16 @@ static void expect_keys(const uint64_t *keys, size_t n)
                         expect_value(&v, keys[i - 1]);
         }
         cr_expect(walk_holds(&walk, &s));
+}
+
+static void expect_keys(const uint64_t *keys, size_t n)
+{
+        struct walk_snap s = snap();
+        expect_keys_of(s, keys, n);
+        walk_root_put(&top, &walk, &s);
+        walk_root_use(&top, &walk, &s);
+        cr_expect_eq(s.top != NULL, s.depth > 1);
+        expect_keys_of(s, keys, n);
 }
 
 static uint64_t *random_keys(size_t n)
@@ -265,6 +277,73 @@ Test(walk, a_snapshot_holds_only_while_its_meta_page_says_the_same)
         memcpy(meta + 128, &zero, sizeof zero);
         cr_expect_not(walk_holds(&w, &s), "an older transaction than the snapshot's is the newest");
         munmap(copy, 9 * PNR_PAGE_SIZE);
+}
+
+/* The greatest key that there is looks like what stands beyond the last of the copy. */
+Test(walk, the_greatest_key_is_found_from_the_roots_copy)
+{
+        uint64_t *keys = random_keys(400);
+        change(keys, 400, true);
+        qsort(keys, 400, sizeof *keys, by_number);
+        struct walk_snap s = snap();
+        struct walk_value v;
+        walk_root_put(&top, &walk, &s);
+        walk_root_use(&top, &walk, &s);
+        cr_assert_not_null(s.top);
+        cr_assert_eq(walk_floor(&walk, &s, UINT64_MAX, &v), WALK_FOUND);
+        expect_value(&v, keys[399]);
+        free(keys);
+}
+
+Test(walk, a_copy_of_the_root_serves_its_own_snapshot_of_its_own_map_only)
+{
+        uint64_t *keys = random_keys(300), one = 2;
+        change(keys, 300, true);
+        struct walk_snap s = snap(), later;
+        struct walk elsewhere = {walk.map + PNR_PAGE_SIZE, walk.pages - 1};
+        walk_root_put(&top, &walk, &s);
+        walk_root_use(&top, &elsewhere, &s);
+        cr_expect_null(s.top, "a replaced store counts its transactions from 1 again");
+        walk_root_use(&top, &walk, &s);
+        cr_expect_not_null(s.top);
+        change(&one, 1, true);
+        later = snap();
+        walk_root_use(&top, &walk, &later);
+        cr_expect_null(later.top);
+        cr_expect(walk_holds(&walk, &s));
+        walk_root_put(&top, &walk, &later);
+        cr_expect_not(walk_holds(&walk, &s), "another root was laid out there meanwhile");
+        free(keys);
+}
+
+Test(walk, a_copy_that_is_being_written_is_not_used_and_not_written_to)
+{
+        uint64_t *keys = random_keys(300);
+        change(keys, 300, true);
+        struct walk_snap s = snap();
+        top.sequence.n = 1;
+        walk_root_put(&top, &walk, &s);
+        cr_expect_eq(top.id, 0);
+        walk_root_use(&top, &walk, &s);
+        cr_expect_null(s.top);
+        free(keys);
+}
+
+/* A thread that is stopped between two loads sees a mixture of two roots: any words. */
+Test(walk, any_words_in_the_roots_copy_are_walked_without_a_crash)
+{
+        uint64_t *keys = random_keys(300), *word = (uint64_t *)&top;
+        change(keys, 300, true);
+        struct walk_snap s = snap();
+        for (uint64_t round = 0; round < 20000; round++) {
+                struct walk_value v;
+                for (size_t i = 0; i < sizeof top / sizeof *word; i++)
+                        word[i] = random_of(round * 1000 + i) >> (round % 4) * 16;
+                s.top = &top;
+                int st = walk_floor(&walk, &s, random_of(round), &v);
+                cr_assert(st == WALK_FOUND || st == WALK_ABSENT || st == WALK_BAD);
+        }
+        free(keys);
 }
 
 /* Any damage: an answer, right or wrong, and never a step out of the map.  The sanitizers and the page behind
