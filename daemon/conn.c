@@ -1,5 +1,5 @@
 /* conn.c -- worker connections: accept, one frame per connection and turn, answer, close.
- * The daemon's only reader of frames from workers; everything in them is hostile until pnr_request_valid().
+ * The daemon's only reader of frames from workers; everything in them is hostile until pnr_frame_valid().
  */
 #include "daemon/conn.h"
 
@@ -71,6 +71,8 @@ static enum conn_next look_ahead(const struct conn *c)
 {
         struct pnr_request head;
         ssize_t n = recv(c->fd, &head, sizeof head, MSG_DONTWAIT | MSG_PEEK);
+        if (n < 0)
+                return CONN_UNKNOWN;
         return n == (ssize_t)sizeof head && head.op == PNR_OP_RECORDS ? CONN_RECORDS : CONN_SINGLE;
 }
 
@@ -98,6 +100,7 @@ static void put_in_batch(struct conns *cs, struct conn *c)
 {
         const struct pnr_records *f = &cs->frame;
         unsigned n = f->head.op == PNR_OP_RECORDS ? f->head.n : 0;
+        MUST(cs->n_keys + n <= CONN_BATCH);
         memcpy(cs->key + cs->n_keys, f->key, n * sizeof *f->key);
         cs->item[cs->n_batch] =
             (struct core_item){.request = f->head, .keys = (const uint64_t(*)[2])(cs->key + cs->n_keys)};
