@@ -58,7 +58,16 @@ pid_t bench_fork(void);
 const char *bench_dir(uint64_t bytes);
 void bench_end(void);
 
-uint64_t bench_chance(void);
+extern uint64_t bench_seed, bench_nothing;
+
+static inline uint64_t
+bench_chance(void) /* xorshift64, Marsaglia 2003; every process its own from the same start */
+{
+        bench_seed ^= bench_seed << 13;
+        bench_seed ^= bench_seed >> 7;
+        bench_seed ^= bench_seed << 17;
+        return bench_seed;
+}
 
 /* 0 .. range-1 */
 static inline uint64_t bench_below(uint64_t range)
@@ -85,15 +94,8 @@ static inline struct bench_key bench_key(uint64_t number)
         return (struct bench_key){{x, ~x * 0x9e3779b97f4a7c15ull, number, ~number}};
 }
 
-/* The next call does not begin before this one's answer is there: without it, look-ups of different keys overlap,
- * as those of different requests do not. */
-static inline void bench_answered(void)
-{
-#if defined(__x86_64__)
-        __builtin_ia32_lfence();
-#elif defined(__aarch64__)
-        __asm__ volatile("dsb ish\n\tisb" ::: "memory");
-#endif
-}
+/* The next key comes of this answer, although bench_nothing is 0: without that, look-ups of different keys overlap, as
+ * those of different requests do not. */
+static inline void bench_answered(uint64_t answer) { bench_seed ^= answer & bench_nothing; }
 
 #endif

@@ -1,4 +1,4 @@
-/* bench_crowd.c -- what other processes cost a reader: many that are attached, and one that reads as fast as it can.
+/* bench_crowd.c -- what processes cost: the memory of one, and a reader's time when many are attached or another reads.
  * The attached look something up now and then, on the other core. */
 #include <stdatomic.h>
 
@@ -124,6 +124,33 @@ static void measure_two(void)
         bench_print("two_process_scaling", bench_quantile(times, n, 0.5), 0, "times", NULL);
 }
 
+/* ---- memory ---- */
+
+/* What this process alone has written to, in kB. */
+static double private_kb(void)
+{
+        char line[256];
+        double kb = -1;
+        FILE *f = fopen("/proc/self/smaps_rollup", "re");
+        BENCH_MUST(f != NULL);
+        while (fgets(line, sizeof line, f))
+                if (sscanf(line, "Private_Dirty: %lf kB", &kb) == 1)
+                        break;
+        fclose(f);
+        BENCH_MUST(kb >= 0);
+        return kb;
+}
+
+/* From before it opens a handle to after its first thousand look-ups. */
+static void attach_and_weigh(void)
+{
+        private_kb();
+        double before = private_kb();
+        route_attach(&route, route.kept.dir);
+        BENCH_MUST(route_unpinned(&row));
+        bench_print("process_memory", private_kb() - before, 0, "kB", NULL);
+}
+
 int main(int argc, char **argv)
 {
         static const unsigned sizes[] = {1, 8, 64, 1000};
@@ -131,7 +158,7 @@ int main(int argc, char **argv)
         route_start(&route, bench_dir(route_bytes(PINS)), "100k", PINS);
         route_fill(&route, PINS);
         route_wait(&route);
-        route_attach(&route, route.kept.dir);
+        attach_and_weigh();
         measure_two();
         for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
                 measure_among(sizes[i]);

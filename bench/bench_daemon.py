@@ -132,6 +132,13 @@ def measure_small(cluster):
         end_of(pins)
 
 
+def memory_row(name, daemon):
+    """The daemon's own, without the store, which all processes map."""
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as f:
+        fields = dict(line.split(":", 1) for line in f)
+    row(name, int(fields["RssAnon"].split()[0]) / 1e3, unit="MB")
+
+
 def measure_restarts(daemon):
     took = []
     for _ in range(RESTARTS):
@@ -160,6 +167,7 @@ def measure_large(cluster):
         end_of(load(daemon, 0, MILLION, 0, FIRST_EXPIRES * 1000, MILLION // RATE))
         stats = daemon.ask("show", "stats")["stats"]
         row("bytes_per_pin_1m", stats["store_used_bytes"] / stats["pins"], unit="bytes")
+        memory_row("daemon_memory_1m", daemon)
         measure_restarts(daemon)
         say(f"{RATE} pins expire and {RATE} arrive each second, among 1,000,000")
         time.sleep(max(0.0, began + FIRST_EXPIRES - time.monotonic()))

@@ -40,10 +40,11 @@ bool raw_get_absent(struct raw *r, unsigned calls)
         for (unsigned i = 0; i < calls; i++) {
                 struct bench_key k = bench_key(BENCH_ABSENT + bench_below(BENCH_ABSENT));
                 MDB_val key = {16, &k}, value;
-                right &=
-                    mdb_txn_renew(r->reader) == 0 && mdb_get(r->reader, r->dbi, &key, &value) == MDB_NOTFOUND;
+                int rc = mdb_txn_renew(r->reader);
+                rc = rc ? rc : mdb_get(r->reader, r->dbi, &key, &value);
                 mdb_txn_reset(r->reader);
-                bench_answered();
+                right &= rc == MDB_NOTFOUND;
+                bench_answered((uint64_t)rc);
         }
         return right;
 }
