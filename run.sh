@@ -5,7 +5,7 @@ usage() {
         cat <<'END'
 ./run.sh demo [--keep]   a primary, two replicas, the daemon, a prefork server, and a story with real requests;
                          --keep leaves it running to look around in, until Ctrl-C
-./run.sh test [--full]   every test; --full: at full size
+./run.sh test [--full]   every test, in about eight minutes and the builds; --full: at full size, which takes hours
 ./run.sh soak SECONDS [--seed N]   hunts for stale reads and lost pins, under faults, for so long
 ./run.sh fuzz SECONDS [TARGET...]   every fuzzer for so long, two at a time; what they find is kept in build/fuzz
 ./run.sh bench [--quick] [--plot]   every benchmark: a table, and build/bench.tsv; --quick: in less than a minute;
@@ -26,6 +26,7 @@ test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format cl
 
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
+wrong() { printf 'run.sh: %s: not one of its words\n' "$*" >&2; usage >&2; exit 2; }
 
 as_root() {
         if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -78,7 +79,7 @@ build() { # PRESET [TARGET]
 }
 
 demo() {
-        case "${1:-}" in '' | --keep) ;; *) usage >&2; exit 2 ;; esac
+        case "${1:-}" in '' | --keep) ;; *) wrong "demo: $1" ;; esac
         need "${build_packages[@]}" "${demo_packages[@]}"
         build release
         PINROUTE_BUILD=$PWD/build/release exec /usr/bin/python3 -B tests/scenario/demo.py "$@"
@@ -124,7 +125,7 @@ run_all_tests() {
         case "${1:-}" in
         '') ;;
         --full) export PINROUTE_FULL=1; test_timeout=7200 ;;
-        *) usage >&2; exit 2 ;;
+        *) wrong "test: $1" ;;
         esac
         need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${test_packages[@]}"
         [ -w /dev/shm ] || with_shared_memory test "$@"
@@ -173,7 +174,7 @@ bench() {
                 case $word in
                 --quick) quick=(--quick) ;;
                 --plot) plot=yes ;;
-                *) usage >&2; exit 2 ;;
+                *) wrong "bench: $word" ;;
                 esac
         done
         need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${bench_packages[@]}" \
@@ -202,6 +203,12 @@ test) run_all_tests "$@" ;;
 soak) soak "$@" ;;
 fuzz) fuzz "$@" ;;
 bench) bench "$@" ;;
-build) need "${build_packages[@]}"; build "${1:-release}" ;;
-*) usage >&2; exit 2 ;;
+build)
+        case ${1:-release} in release | dev | asan | tsan) ;; *) wrong "build: $1" ;; esac
+        need "${build_packages[@]}"
+        build "${1:-release}"
+        ;;
+help | -h | --help) usage ;;
+'') usage >&2; exit 2 ;;
+*) wrong "$command" ;;
 esac

@@ -32,7 +32,7 @@
  * to no memory that another process sees.  Exceptions, each at most once a second: looking for a new store
  * after the one in use was retired or went stale, and, until the daemon has told this handle its clock once
  * (open does that, if the daemon is there), asking for it, for 20 ms at most.  Waits otherwise happen in
- * open, record_write and its kin, hold, scope_end and token_accept only, and each has one total deadline
+ * open, record_write and its kin, hold, scope_end, scope_end_send and token_accept only, and each has one total deadline
  * (pinroute_set_timeout()). */
 #ifndef PINROUTE_H
 #define PINROUTE_H
@@ -153,8 +153,9 @@ struct pinroute_key {
  * PINROUTE_BATCH_MAX of them.
  *   keys, n   one key may stand there twice; n = 0 does nothing
  * Returns as record_write, and OK only if all are recorded.  E_INVALID of a key: nothing was sent.  On
- * E_UNREACHABLE and E_REFUSED those that were not acknowledged are pinned in this process and sent again; more
- * than 64 that wait pin all keys of the process. */
+ * E_UNREACHABLE and E_REFUSED those that were not acknowledged are pinned in this process, and sent again at its
+ * next contact.  A process keeps 64 such keys.  Those beyond are not sent again: until their pins would have run out
+ * all keys of this process count as pinned, but other processes never hear of them, so call again. */
 int pinroute_record_writes(struct pinroute *pr, unsigned cluster, const struct pinroute_key *keys, size_t n,
                            unsigned seconds);
 
@@ -205,8 +206,8 @@ int pinroute_hold(struct pinroute *pr, unsigned cluster, const void *key, size_t
  */
 int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size);
 
-/* Total time of one record_write (or record_writes, record_send, record_wait), hold, scope_end or token_accept,
- * all waiting included.  1..60000 ms, default 50.
+/* Total time of one record_write (or record_writes, record_send, record_wait), hold, scope_end, scope_end_send or
+ * token_accept, all waiting included.  1..60000 ms, default 50.
  * Returns OK | E_INVALID. */
 int pinroute_set_timeout(struct pinroute *pr, unsigned ms);
 

@@ -9,8 +9,8 @@
         scope.wrote()                             # recorded at the end of the block: be behind COMMIT by then
 
 A guest in the process: it never logs, starts no thread, and raises only for wrong arguments.  Whatever is wrong
-with the daemon or its store, the answer is the primary.  Calls that may wait for the daemon (record_write, hold,
-Scope.end and Scope.accept) let other threads run, and end by the router's timeout.
+with the daemon or its store, the answer is the primary.  Calls that may wait for the daemon (record_write,
+record_writes, hold, Scope.end and Scope.accept) let other threads run, and end by the router's timeout.
 
 What belongs to the work at hand rather than to an object (current_scope(), use_primary()) is kept in contextvars:
 threads, tasks and greenlets never see each other's.
