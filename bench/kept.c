@@ -14,6 +14,7 @@
 static struct pnr_header header = {.magic = PNR_MAGIC,
                                    .layout = PNR_LAYOUT,
                                    .oldest_reader = PNR_OLDEST_READER,
+                                   .oldest_writer = PNR_OLDEST_WRITER,
                                    .epoch = 1,
                                    .state = PNR_LIVE,
                                    .n_clusters = 1,

@@ -21,7 +21,7 @@ static bool header_of(const struct view *v, const struct walk_snap *s, struct pn
         if (walk_get(&v->walk, s, PNR_KEY_HEADER, &value) != WALK_FOUND || value.size != sizeof *ret)
                 return false;
         memcpy(ret, value.at, sizeof *ret);
-        return ret->magic == PNR_MAGIC && (ret->layout == PNR_LAYOUT || ret->oldest_reader <= PNR_LAYOUT) &&
+        return ret->magic == PNR_MAGIC && pnr_layout_readable(ret->layout, ret->oldest_reader) &&
                (ret->state == PNR_LIVE || ret->state == PNR_RETIRED);
 }
 

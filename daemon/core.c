@@ -335,6 +335,7 @@ static void put_header(struct core *core, struct mono now, int *rc)
             .magic = PNR_MAGIC,
             .layout = PNR_LAYOUT,
             .oldest_reader = PNR_OLDEST_READER,
+            .oldest_writer = PNR_OLDEST_WRITER,
             .epoch = core->epoch,
             .file_ino = store_ino(core->store),
             .heartbeat_ms = core_is_silent(core, now) ? 0 : now.ms, /* so that the next daemon waits, too */

@@ -397,6 +397,7 @@ static int put_first_header(struct store *s, const struct store_want *want, uint
         struct pnr_header h = {.magic = PNR_MAGIC,
                                .layout = PNR_LAYOUT,
                                .oldest_reader = PNR_OLDEST_READER,
+                               .oldest_writer = PNR_OLDEST_WRITER,
                                .file_ino = s->ino,
                                .state = PNR_LIVE,
                                .stale_after_ms = want->stale_after_ms,

@@ -51,7 +51,7 @@ static bool visit_header(struct visit *v, const void *value, size_t size)
         memcpy(h, value, sizeof *h);
         if (h->magic != PNR_MAGIC)
                 return odd(survey, "not a store of pinrouted");
-        if (h->layout != PNR_LAYOUT)
+        if (!pnr_layout_writable(h->layout, h->oldest_writer))
                 return odd(survey, "layout %u, this daemon writes %u", h->layout, PNR_LAYOUT);
         survey->copied = h->file_ino != survey->st.st_ino;
         survey->retired = h->state == PNR_RETIRED;
@@ -112,6 +112,30 @@ static bool visit_tokens(struct visit *v, const void *value, size_t size)
         return pnr_token_keys_valid(keys) || odd(v->survey, "record of keys is damaged");
 }
 
+static bool damaged(struct visit *v, uint64_t key)
+{
+        return odd(v->survey, "record %#llx is damaged", (unsigned long long)key);
+}
+
+static bool visit_endpoint(struct visit *v, uint64_t key, const void *value, size_t size)
+{
+        uint64_t i = key - PNR_KEY_ENDPOINT(0, 0);
+        struct pnr_endpoint *e = &v->found->endpoint[i / PNR_NODES_MAX][i % PNR_NODES_MAX];
+        if (size != sizeof *e || !memchr(value, 0, size))
+                return damaged(v, key);
+        memcpy(e, value, sizeof *e);
+        return true;
+}
+
+static bool visit_admin(struct visit *v, uint64_t key, const void *value, size_t size)
+{
+        uint64_t i = key - PNR_KEY_ADMIN(0, 0);
+        if (size != 1)
+                return damaged(v, key);
+        v->found->admin[i / PNR_NODES_MAX][i % PNR_NODES_MAX] = *(const uint8_t *)value;
+        return true;
+}
+
 static void saw_pin(struct visit *v, const struct pnr_pins *page, unsigned i)
 {
         struct pin pin;
@@ -150,18 +174,11 @@ static bool visit_record(void *arg, uint64_t key, const void *value, size_t size
                 return visit_tokens(v, value, size);
         if (key >= PNR_KEY_CLUSTER(0) && key < PNR_KEY_CLUSTER(PNR_CLUSTERS_MAX))
                 return visit_cluster(v, (unsigned)(key - PNR_KEY_CLUSTER(0)), value, size);
-        if (key >= PNR_KEY_ENDPOINT(0, 0) && key < PNR_KEY_ENDPOINT(PNR_CLUSTERS_MAX, 0) &&
-            size == sizeof(struct pnr_endpoint) && memchr(value, 0, size)) {
-                uint64_t i = key - PNR_KEY_ENDPOINT(0, 0);
-                memcpy(&v->found->endpoint[i / PNR_NODES_MAX][i % PNR_NODES_MAX], value, size);
-                return true;
-        }
-        if (key >= PNR_KEY_ADMIN(0, 0) && key < PNR_KEY_ADMIN(PNR_CLUSTERS_MAX, 0) && size == 1) {
-                uint64_t i = key - PNR_KEY_ADMIN(0, 0);
-                v->found->admin[i / PNR_NODES_MAX][i % PNR_NODES_MAX] = *(const uint8_t *)value;
-                return true;
-        }
-        return odd(v->survey, "record %#llx is damaged", (unsigned long long)key);
+        if (key >= PNR_KEY_ENDPOINT(0, 0) && key < PNR_KEY_ENDPOINT(PNR_CLUSTERS_MAX, 0))
+                return visit_endpoint(v, key, value, size);
+        if (key >= PNR_KEY_ADMIN(0, 0) && key < PNR_KEY_ADMIN(PNR_CLUSTERS_MAX, 0))
+                return visit_admin(v, key, value, size);
+        return true; /* of a newer layout */
 }
 
 static bool survey_records(struct survey *survey, int fd, const uint8_t boot_id[16], struct mono now,

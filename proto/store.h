@@ -11,22 +11,38 @@
  * 2-byte aligned: copy it out before use.  A record on an overflow page is 16-byte aligned.
  * Times are CLOCK_MONOTONIC milliseconds of the boot named in the header.
  *
- * Versioning: PNR_LAYOUT counts every change of this file.  A reader accepts a store whose `layout` it knows
- * or whose `oldest_reader` is not above its own PNR_LAYOUT; it refuses everything else and answers "primary".
+ * Versioning: PNR_LAYOUT counts every change of this file.  The header has three numbers of the daemon that wrote last:
+ *   layout         its PNR_LAYOUT
+ *   oldest_reader  the oldest stub that may go by the file
+ *   oldest_writer  the oldest daemon that may take the file over, and go on with it in place
+ * A stub reads, and a daemon takes over, what is of its own layout; what is older, down to PNR_OLDEST_STORE; and what is
+ * newer, if the number above lets it.  Else a stub answers "primary", and a daemon makes a new file, with a floor for
+ * all that may stand in this one.  A daemon that takes a file over writes its own three numbers with its first commit,
+ * and owes what the file says: pins, holds, floors, generations, an operator's words, cursor, keys, issuer and seed.
+ * So a newer version may add
+ *   - a field, in what was reserved.  0 says that it is unknown, and what is lost then is offload: a daemon that does
+ *     not know the field writes 0, or on a page of pins leaves what was there.
+ *   - a record, with a key of its own.  A daemon that does not know it leaves it: it is void where `layout` is older.
+ * Whatever else changes raises oldest_reader or oldest_writer, or both.
  */
 #ifndef PNR_STORE_H
 #define PNR_STORE_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define ASSERT_SIZE(type, size)                                                                              \
         static_assert(sizeof(type) == (size), #type ": in the store: bump PNR_LAYOUT, add a golden file")
 
+#ifndef PNR_LAYOUT /* the tests build the next one, too */
+#define PNR_LAYOUT 3
+#endif
 #define PNR_MAGIC         0x31455455524e4950ull /* "PINRUTE1" as bytes in the file */
-#define PNR_LAYOUT        2
-#define PNR_OLDEST_READER 2 /* 1 was never released: other pages of pins, another stage 2 (key.h) */
+#define PNR_OLDEST_STORE  2 /* 1 was never released: other pages of pins, another stage 2 (key.h) */
+#define PNR_OLDEST_READER 2
+#define PNR_OLDEST_WRITER 3 /* 2 takes over none but its own */
 
 #define PNR_PAGE_SIZE    4096
 #define PNR_PAGE_VALUE   4080 /* a page less LMDB's 16-byte page header */
@@ -62,9 +78,23 @@ struct pnr_header {
         uint32_t stale_after_ms; /* heartbeat older: keyed reads answer "primary" */
         uint32_t stale_limit_ms; /* heartbeat older: all reads answer "primary" */
         uint64_t cursor;         /* the turn that the next attaching process gets */
-        uint64_t reserved[6];
+        uint32_t oldest_writer;  /* 0 in layout 2, which has none */
+        uint32_t reserved32;
+        uint64_t reserved[5];
 };
 ASSERT_SIZE(struct pnr_header, 144);
+
+/* Of a header: may a stub of this version read the file?  May a daemon of this version take it over? */
+static inline bool pnr_layout_readable(uint32_t layout, uint32_t oldest_reader)
+{
+        return layout >= PNR_OLDEST_STORE && (layout <= PNR_LAYOUT || oldest_reader <= PNR_LAYOUT);
+}
+
+static inline bool pnr_layout_writable(uint32_t layout, uint32_t oldest_writer)
+{
+        return layout >= PNR_OLDEST_STORE &&
+               (layout <= PNR_LAYOUT || (oldest_writer && oldest_writer <= PNR_LAYOUT));
+}
 
 enum pnr_cluster_flags {
         PNR_CLUSTER_REMOVED = 1,          /* no longer configured: a reader answers as if it did not exist */

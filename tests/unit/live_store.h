@@ -80,6 +80,7 @@ static inline void live_init(struct live *l)
         *l = (struct live){.header = {.magic = PNR_MAGIC,
                                       .layout = PNR_LAYOUT,
                                       .oldest_reader = PNR_OLDEST_READER,
+                                      .oldest_writer = PNR_OLDEST_WRITER,
                                       .epoch = 77,
                                       .state = PNR_LIVE,
                                       .n_clusters = 2,

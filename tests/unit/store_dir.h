@@ -71,6 +71,7 @@ static inline struct pnr_header header_of(const struct store *s, unsigned n_clus
         struct pnr_header h = {.magic = PNR_MAGIC,
                                .layout = PNR_LAYOUT,
                                .oldest_reader = PNR_OLDEST_READER,
+                               .oldest_writer = PNR_OLDEST_WRITER,
                                .epoch = 77,
                                .file_ino = store_ino(s),
                                .heartbeat_ms = T0.ms,

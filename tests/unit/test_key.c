@@ -113,7 +113,7 @@ Test(key, every_group_is_the_home_of_as_many_tags_and_every_bit_of_a_filter_is_a
 static const struct {
         const char *field;
         size_t is, was;
-} layout_2[] = {
+} layout_3[] = {
     AT(pnr_header, magic, 0),
     AT(pnr_header, layout, 8),
     AT(pnr_header, oldest_reader, 12),
@@ -127,6 +127,7 @@ static const struct {
     AT(pnr_header, stale_after_ms, 80),
     AT(pnr_header, stale_limit_ms, 84),
     AT(pnr_header, cursor, 88),
+    AT(pnr_header, oldest_writer, 96), /* new in 3 */
     AT(pnr_cluster, name, 0),
     AT(pnr_cluster, open_generation, 64),
     AT(pnr_cluster, floor_generation, 72),
@@ -169,11 +170,11 @@ static const struct {
     AT(pnr_cold, cluster, 14),
 };
 
-Test(key, the_stores_records_lie_as_layout_2_says)
+Test(key, the_stores_records_lie_as_layout_3_says)
 {
-        cr_expect_eq(PNR_LAYOUT, 2, "a new layout has offsets of its own: add them here, keep these");
-        for (size_t i = 0; i < sizeof layout_2 / sizeof *layout_2; i++)
-                cr_expect_eq(layout_2[i].is, layout_2[i].was, "%s", layout_2[i].field);
+        cr_expect_eq(PNR_LAYOUT, 3, "a new layout has offsets of its own: add them here, keep these");
+        for (size_t i = 0; i < sizeof layout_3 / sizeof *layout_3; i++)
+                cr_expect_eq(layout_3[i].is, layout_3[i].was, "%s", layout_3[i].field);
         cr_expect_eq(PNR_KEY_TOKENS, 2);
         cr_expect_eq(PNR_KEY_CLUSTER(63), 0x13f);
         cr_expect_eq(PNR_KEY_ENDPOINT(63, 31), 0x107ff);
@@ -188,6 +189,7 @@ static struct pnr_header a_header(void)
             .magic = PNR_MAGIC,
             .layout = PNR_LAYOUT,
             .oldest_reader = PNR_OLDEST_READER,
+            .oldest_writer = PNR_OLDEST_WRITER,
             .epoch = 0x1011121314151617,
             .boot_id = {0x20, 0x21, 0x22, 0x23, [15] = 0x2f},
             .seed = {0x30, 0x31, 0x32, 0x33, [15] = 0x3f},
@@ -266,9 +268,30 @@ Test(key, the_stores_records_are_the_bytes_that_their_layout_says)
         struct pnr_endpoint e = {"host=10.0.0.11 port=5432 dbname=app sslmode=prefer"};
         struct pnr_token_keys t = all_token_keys();
         struct pnr_pins p = a_page_of_pins();
-        expect_golden("layout-2-header", &h, sizeof h, BUMP);
+        expect_golden("layout-3-header", &h, sizeof h, BUMP);
         expect_golden("layout-2-cluster", &c, sizeof c, BUMP);
         expect_golden("layout-2-endpoint", &e, sizeof e, BUMP);
         expect_golden("layout-2-token-keys", &t, sizeof t, BUMP);
         expect_golden("layout-2-pins", &p, sizeof p, BUMP);
+}
+
+/* What the layout before wrote is read as it was, and what it did not write is 0. */
+Test(key, a_header_of_layout_2_is_one_that_names_no_oldest_writer)
+{
+        struct pnr_header h = a_header();
+        h.layout = h.oldest_reader = 2;
+        h.oldest_writer = 0;
+        expect_golden("layout-2-header", &h, sizeof h, BUMP);
+}
+
+Test(key, a_store_of_this_layout_or_older_is_known_and_a_newer_one_says_who_may_use_it)
+{
+        const uint32_t own = PNR_LAYOUT, oldest = PNR_OLDEST_STORE;
+        cr_expect(pnr_layout_readable(own, own) && pnr_layout_writable(own, own));
+        cr_expect(pnr_layout_readable(oldest, oldest) && pnr_layout_writable(oldest, 0));
+        cr_expect(!pnr_layout_readable(oldest - 1, oldest - 1) && !pnr_layout_writable(oldest - 1, 1));
+        cr_expect(pnr_layout_readable(own + 1, own) && !pnr_layout_readable(own + 1, own + 1));
+        cr_expect(pnr_layout_writable(own + 1, own) && !pnr_layout_writable(own + 1, own + 1));
+        cr_expect(!pnr_layout_writable(own + 1, 0), "it says nothing");
+        cr_expect(pnr_layout_readable(UINT32_MAX, 1) && pnr_layout_writable(UINT32_MAX, 1));
 }

@@ -136,8 +136,15 @@ Test(survey, each_odd_record_is_a_reason)
         begin();
         h = header_of(s, 2);
         h.layout = 7;
+        h.oldest_writer = PNR_LAYOUT + 1;
         MUST_OK(store_put_header(s, &h));
-        expect("layout 7, this daemon writes 2");
+        expect("layout 7, this daemon writes 3");
+
+        begin();
+        h = header_of(s, 2);
+        h.layout = 1;
+        MUST_OK(store_put_header(s, &h));
+        expect("layout 1, this daemon writes 3");
 
         begin();
         struct pnr_endpoint e;
@@ -156,6 +163,32 @@ Test(survey, each_odd_record_is_a_reason)
         keys.n = 0;
         MUST_OK(store_put_tokens(s, &keys));
         expect("record of keys is damaged");
+}
+
+/* Written by `layout`, which lets `writer` take it over, with a record that this version does not know. */
+static bool taken_over(uint32_t layout, uint32_t writer)
+{
+        begin();
+        struct pnr_header h = header_of(s, 2);
+        h.layout = layout;
+        h.oldest_writer = writer;
+        MUST_OK(store_put_header(s, &h));
+        struct pnr_pins page = {.used = 1};
+        MUST_OK(pages_put(s, 0x30000, &page));
+        MUST_OK(store_commit(s));
+        store_close(&s);
+        struct survey v = survey();
+        return survey_reusable(&v, store_map_size(5000)) && v.pins == 2000 && found.n_clusters == 2 &&
+               found.cursor == 42 && found.admin[1][31] == 3;
+}
+
+Test(survey, an_older_layout_is_whole_and_a_newer_one_that_lets_this_daemon_take_it_over)
+{
+        cr_assert(taken_over(PNR_OLDEST_STORE, 0));
+        cr_assert(taken_over(PNR_LAYOUT + 1, PNR_OLDEST_WRITER));
+        cr_assert(taken_over(PNR_LAYOUT + 1, PNR_LAYOUT));
+        cr_assert(taken_over(PNR_LAYOUT, PNR_OLDEST_WRITER), "as one that took a newer one over left it");
+        cr_assert(!taken_over(PNR_LAYOUT + 1, PNR_LAYOUT + 1) && !taken_over(PNR_LAYOUT + 1, 0));
 }
 
 Test(survey, a_store_without_keys_is_whole)

@@ -67,6 +67,10 @@ Test(view, a_live_store_of_this_boot_and_layout_is_taken_and_others_are_refused)
         cr_expect_eq(header_status(&h), PINROUTE_OK, "a later layout that this reader may read");
         h.oldest_reader = PNR_LAYOUT + 1;
         cr_expect_eq(header_status(&h), PINROUTE_E_STORE, "a later layout");
+        h.layout = h.oldest_reader = PNR_OLDEST_STORE;
+        cr_expect_eq(header_status(&h), PINROUTE_OK, "an older layout that this reader knows");
+        h.layout = h.oldest_reader = PNR_OLDEST_STORE - 1;
+        cr_expect_eq(header_status(&h), PINROUTE_E_STORE, "one that it does not know");
         cr_expect_eq(damaged_status(offsetof(struct pnr_header, magic)), PINROUTE_E_STORE, "another magic");
         h = live.header, h.boot_id[15] ^= 1;
         cr_expect_eq(header_status(&h), PINROUTE_E_STORE, "another boot");
