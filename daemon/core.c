@@ -169,6 +169,22 @@ static void hold_floors(struct core *core, struct mono now)
                         cluster_hold_floor(core->cluster[i], core->cluster[i]->hold_until);
 }
 
+/* None lasts longer than this. */
+static void hold_all(struct core *core, struct mono now)
+{
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                cluster_hold(core->cluster[i], mono_plus(now, core->cluster[i]->conf.max_pin_seconds_ms));
+        log_warning("nobody knows what was held in the earlier store: reads with a key go to the primary for "
+                    "the max_pin_seconds of their cluster");
+}
+
+static const char *start_of(const struct store_found *found)
+{
+        if (found->holds_unknown)
+                return "daemon started, and the earlier store could not be read";
+        return found->reused ? "daemon started" : "daemon started with an empty store";
+}
+
 bool core_init(struct core *core, const struct conf *conf, gid_t group, struct mono now)
 {
         memset(core, 0, sizeof *core);
@@ -197,9 +213,11 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
                 free(found.cluster);
                 return false;
         }
-        if (!found.reused)
+        if (found.holds_unknown)
+                hold_all(core, now);
+        if (!found.reused || found.holds_unknown)
                 hold_floors(core, now);
-        all_stood_still(core, found.reused ? "daemon started" : "daemon started with an empty store", now);
+        all_stood_still(core, start_of(&found), now);
         free(found.cluster);
         core_turn(core, NULL, 0, NULL, NULL, now);
         return core->store != NULL;

@@ -469,22 +469,14 @@ static int reuse(struct store *s, const struct store_want *want, const struct su
         return STORE_OK;
 }
 
-/* Was there another file before this one, which stubs may still map and trust?  A copy has been put in the
- * place of its original; an empty directory may have been emptied a moment ago, as systemd does with a
- * RuntimeDirectory; and the maker of a store without a heartbeat may have died while it waited for stubs to
- * drop the one before. */
-static bool supplants(const struct survey *old)
-{
-        return old->copied || (old->whole && !old->retired && old->header.heartbeat_ms == 0) || old->absent;
-}
-
 static int open_any(struct store *s, const struct store_want *want, struct store_found *found)
 {
         struct survey old;
         survey_file(&old, s->dir_fd, PLACE_DATA, want->boot_id, want->now, found);
         if (old.unread && !want->fresh) /* its holds would be forgotten */
                 return failed(STORE_SYSTEM, PLACE_DATA ": %s; remove it if that stays so", old.why);
-        bool supplanted = supplants(&old);
+        bool supplanted = survey_supplants(&old);
+        found->holds_unknown = survey_may_have_held(&old);
         if (!survey_reusable(&old, store_map_size(want->max_pins)))
                 memcpy(found->why_new, old.why, sizeof found->why_new);
         else if (want->fresh)

@@ -43,7 +43,8 @@ struct store_want {
 struct store_found {
         bool reused;      /* the file that was there is in use again, pins and all */
         bool old_retired; /* new file, and no earlier one is live: it is marked retired, or of another boot */
-        char why_new[160]; /* when not reused: "no file", "layout 7, this daemon writes 1", ... */
+        char why_new[160];  /* when not reused: "no file", "layout 7, this daemon writes 1", ... */
+        bool holds_unknown; /* there may have been some that nothing below tells of */
         /* As found, also in a file that was replaced, if that was whole and of this boot; else 0. */
         uint64_t cursor;
         struct mono heartbeat;   /* the last one */

@@ -55,9 +55,9 @@ static bool visit_header(struct visit *v, const void *value, size_t size)
                 return odd(survey, "layout %u, this daemon writes %u", h->layout, PNR_LAYOUT);
         survey->copied = h->file_ino != survey->st.st_ino;
         survey->retired = h->state == PNR_RETIRED;
-        bool other_boot = memcmp(h->boot_id, v->boot_id, sizeof h->boot_id) != 0;
-        survey->refused = survey->copied || survey->retired || other_boot;
-        if (other_boot)
+        survey->other_boot = memcmp(h->boot_id, v->boot_id, sizeof h->boot_id) != 0;
+        survey->refused = survey->copied || survey->retired || survey->other_boot;
+        if (survey->other_boot)
                 return odd(survey, "of another boot");
         if ((h->state != PNR_LIVE && h->state != PNR_RETIRED) || h->n_clusters > PNR_CLUSTERS_MAX)
                 return odd(survey, "header is damaged");
@@ -258,4 +258,20 @@ bool survey_reusable(struct survey *survey, uint64_t map_bytes)
                 return odd(survey, "made for another max_pins: %llu bytes, not %llu",
                            (unsigned long long)survey->map_bytes, (unsigned long long)map_bytes);
         return true;
+}
+
+/* A copy has been put in the place of its original; an empty directory may have been emptied a moment ago, as systemd
+ * does with a RuntimeDirectory; and the maker of a store without a heartbeat may have died while it waited for stubs to
+ * drop the one before. */
+bool survey_supplants(const struct survey *survey)
+{
+        bool unfinished = survey->whole && !survey->retired && survey->header.heartbeat_ms == 0;
+        return survey->copied || survey->absent || unfinished;
+}
+
+/* A file that cannot be read does not tell; and whoever made one that has no state died before it wrote what it owed. */
+bool survey_may_have_held(const struct survey *survey)
+{
+        bool unwritten = survey->whole && survey->header.heartbeat_ms == 0 && survey->header.n_clusters == 0;
+        return unwritten || !(survey->whole || survey->absent || survey->other_boot);
 }

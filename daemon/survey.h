@@ -12,7 +12,7 @@
 struct survey {
         bool whole;   /* every byte that matters is as this daemon would have written it, by this clock */
         bool refused; /* no stub trusts this file: of another boot, retired, a copy, or not there */
-        bool retired, copied, absent;
+        bool retired, copied, absent, other_boot;
         bool
             unread; /* for want of memory or descriptors, say: what it holds is unknown, not that it is bad */
         struct stat st; /* of the file; zeros when there is none */
@@ -29,5 +29,11 @@ void survey_file(struct survey *ret, int dir_fd, const char *name, const uint8_t
 
 /* Can a daemon that wants `map_bytes` go on with the file?  Else ret->why is set. */
 bool survey_reusable(struct survey *survey, uint64_t map_bytes);
+
+/* Was there another file before this one, which stubs may still map and trust? */
+bool survey_supplants(const struct survey *survey);
+
+/* Can there have been holds of this boot that *found of survey_file() lacks? */
+bool survey_may_have_held(const struct survey *survey);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 
 TestSuite(core, .init = core_open, .fini = core_close);
 
@@ -482,6 +483,106 @@ Test(core, a_hold_found_in_a_store_that_cannot_be_gone_on_with_is_kept, .init = 
         expect_held(hold_ms);
 }
 
+/* In every copy of the header that lies in the file of a daemon that has ended. */
+static void change_header(size_t offset, uint32_t to)
+{
+        const uint64_t magic = PNR_MAGIC;
+        int fd = open(in_core_dir("data.mdb"), O_RDWR | O_CLOEXEC);
+        size_t size = (size_t)lseek(fd, 0, SEEK_END);
+        uint8_t *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        close(fd);
+        cr_assert_neq(map, MAP_FAILED);
+        for (uint8_t *at = map; (at = memmem(at, (size_t)(map + size - at), &magic, sizeof magic)); at++)
+                memcpy(at + offset, &to, sizeof to);
+        munmap(map, size);
+}
+
+static void restart_with(size_t offset, uint32_t to)
+{
+        core_fini(&core);
+        change_header(offset, to);
+        core_now.ms += 10;
+        core_start();
+}
+
+static void expect_all_held(void)
+{
+        int64_t hold_ms = core_now.ms + core_cluster_conf[0].max_pin_seconds_ms;
+        cr_expect_eq(core_pin("main", 5).until_ms, 0);
+        cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, hold_ms);
+        cr_expect_eq(core_look("other", 5).cluster.floor_hold_ms, hold_ms);
+        core_play(hold_ms - core_now.ms - 2 * STEP_MS);
+        cr_expect_eq(core_look("main", 0).reason, PINROUTE_BALANCED);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_FLOOR);
+        core_play(2 * STEP_MS);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_BALANCED);
+}
+
+Test(core, a_store_that_cannot_be_read_owes_a_hold_for_as_long_as_one_lasts, .init = core_up)
+{
+        core_cluster_conf[0].max_pin_seconds_ms = core_cluster_conf[1].max_pin_seconds_ms = 3000;
+        core_configure(&core, &core_conf, core_now);
+        core_ask(PNR_OP_HOLD, "main", 5, 3000);
+        restart_with(offsetof(struct pnr_header, layout), 1); /* older than all that this daemon knows */
+        expect_all_held();
+        core_ask(PNR_OP_HOLD, "main", 5, 3000);
+        restart_with(offsetof(struct pnr_header, n_clusters), 77); /* damaged */
+        expect_all_held();
+        core_ask(PNR_OP_HOLD, "main", 5, 3000);
+        restart_with(offsetof(struct pnr_header, heartbeat_ms) + 4, 1u << 20); /* of another time namespace */
+        expect_all_held();
+}
+
+Test(core, a_new_store_whose_maker_died_before_it_wrote_to_it_may_owe_holds, .init = core_up)
+{
+        struct store *s;
+        struct store_found found;
+        struct store_want want = {.dir = core_dir, .max_pins = 1000, .group = (gid_t)-1, .now = core_now};
+        memcpy(want.boot_id, core.boot_id, sizeof want.boot_id);
+        core_ask(PNR_OP_HOLD, "main", 5, 3000);
+        core_fini(&core);
+        core_unlink();
+        cr_assert_eq(store_open(&s, &want, &found), STORE_OK);
+        cr_expect(!found.holds_unknown);
+        store_close(&s);
+        core_cluster_conf[0].max_pin_seconds_ms = core_cluster_conf[1].max_pin_seconds_ms = 3000;
+        core_start();
+        expect_all_held();
+}
+
+/* Who held something is gone with its boot, and a store that is not there may never have been. */
+Test(core, nothing_is_held_for_a_store_of_another_boot_nor_for_none, .init = core_up)
+{
+        core_ask(PNR_OP_HOLD, "main", 5, 30000);
+        restart_with(offsetof(struct pnr_header, boot_id), 77);
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_FLOOR);
+        cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, 0);
+        core_fini(&core);
+        core_unlink();
+        core_start();
+        cr_expect_eq(core_look("main", 5).reason, PINROUTE_FLOOR);
+        cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, 0);
+}
+
+/* As the daemon of the layout before left it, or the one of the next, that lets this one take its store over. */
+Test(core, a_store_of_the_layout_before_or_after_is_gone_on_with, .init = core_up)
+{
+        core_ask(PNR_OP_HOLD, "main", 5, 30000);
+        core_record(6, 60000);
+        struct pin held = core_pin("main", 5), pinned = core_pin("main", 6);
+        static const uint32_t layout[] = {PNR_OLDEST_STORE, PNR_LAYOUT + 1};
+        for (unsigned i = 0; i < 2; i++) {
+                restart_with(offsetof(struct pnr_header, layout), layout[i]);
+                struct pin is_held = core_pin("main", 5), is_pinned = core_pin("main", 6);
+                cr_expect_eq(memcmp(&held, &is_held, sizeof held), 0);
+                cr_expect_eq(memcmp(&pinned, &is_pinned, sizeof pinned), 0);
+                cr_expect_eq(core_look("main", 5).cluster.floor_hold_ms, 0);
+                core_play(1000);
+                cr_expect_eq(core_look("main", 5).reason, PINROUTE_PINNED);
+                cr_expect_eq(core_look("main", 6).reason, PINROUTE_CAUGHT_UP);
+        }
+}
+
 Test(core, a_drain_outlives_a_lost_store_too, .init = core_up)
 {
         cluster_set_admin(core.cluster[0], 2, NODE_DRAIN, core_now);
@@ -500,6 +601,7 @@ Test(core, a_first_start_has_a_floor_for_what_an_earlier_store_may_have_owed)
         cr_expect_eq(look.status, VIEW_OK);
         cr_expect_eq(look.reason, PINROUTE_FLOOR);
         cr_expect_eq(look.cluster.floor_until_ms, core_now.ms + 300000);
+        cr_expect_eq(look.cluster.floor_hold_ms, 0);
         cr_expect_neq(look.epoch, 0);
 }
 
