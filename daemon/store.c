@@ -534,10 +534,9 @@ void store_close(struct store **store)
         free(s);
 }
 
-int store_retire(struct store *s)
+static int put_retired(struct store *s)
 {
         struct pnr_header h;
-        store_abort(s);
         int rc = store_begin(s);
         if (rc != STORE_OK)
                 return rc;
@@ -549,6 +548,14 @@ int store_retire(struct store *s)
                 return store_commit(s);
         store_abort(s);
         return rc;
+}
+
+/* Twice: a reader that stood still since before the first does not mind one commit, and no heartbeat follows. */
+int store_retire(struct store *s)
+{
+        store_abort(s);
+        int rc = put_retired(s);
+        return rc == STORE_OK ? put_retired(s) : rc;
 }
 
 bool store_is_linked(const struct store *s)

@@ -161,6 +161,22 @@ Test(view, facts_are_the_headers_the_clusters_and_the_pins)
         view_close(&v);
 }
 
+/* The process may have been stopped in between: pins that came meanwhile are in another file. */
+Test(view, what_was_read_before_the_store_was_retired_does_not_hold_afterwards)
+{
+        struct view *v;
+        struct facts f;
+        struct view_at at;
+        cr_assert_eq(view_open(&v, live.dir), PINROUTE_OK);
+        cr_expect_eq(facts_of(v, "main", "k", &f, &at), VIEW_OK);
+        cr_expect_lt(f.age_ms, f.stale_after_ms);
+        cr_assert_eq(store_retire(live.store), STORE_OK);
+        cr_expect(!view_holds(v, &at));
+        cr_expect_eq(facts_of(v, "main", "k", &f, &at), VIEW_OK);
+        cr_expect_geq(f.age_ms, f.stale_after_ms);
+        view_close(&v);
+}
+
 Test(view, a_cluster_is_known_by_its_name_wherever_it_is_and_not_when_removed)
 {
         struct view *v;
