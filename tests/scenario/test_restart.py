@@ -16,7 +16,7 @@ NO_NODES = ["default = host=127.0.0.1 port=1 dbname=app user=pinroute role=prima
 PIN_SECONDS = 1
 STALE_AFTER = size("1s", "400ms")
 MAGIC = b"PINRUTE1"  # the header's first bytes: proto/store.h
-HEADER_LAYOUT, HEADER_FILE_INO = 8, 56
+HEADER_LAYOUT, HEADER_FILE_INO, HEADER_OLDEST_WRITER = 8, 56, 96
 
 
 class Load:
@@ -85,6 +85,7 @@ def other_layout(daemon):
         at = content.find(MAGIC)
         while at >= 0:
             struct.pack_into("<II", content, at + HEADER_LAYOUT, 99, 99)
+            struct.pack_into("<I", content, at + HEADER_OLDEST_WRITER, 99)
             struct.pack_into("<Q", content, at + HEADER_FILE_INO, os.fstat(f.fileno()).st_ino)
             at = content.find(MAGIC, at + 1)
         f.seek(0)
