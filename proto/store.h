@@ -18,7 +18,7 @@
  * A stub reads, and a daemon takes over, what is of its own layout; what is older, down to PNR_OLDEST_STORE; and what is
  * newer, if the number above lets it.  Else a stub answers "primary", and a daemon makes a new file, with a floor for
  * all that may stand in this one.  A daemon that takes a file over writes its own three numbers with its first commit,
- * and owes what the file says: pins, holds, floors, generations, an operator's words, cursor, keys, issuer and seed.
+ * and owes what the file says: pins, holds, floors, generations, an operator's words, cursor, keys and seed.
  * So a newer version may add
  *   - a field, in what was reserved.  0 says that it is unknown, and what is lost then is offload: a daemon that does
  *     not know the field writes 0, or on a page of pins leaves what was there.

@@ -4,8 +4,15 @@
  * A worker can only add to pins here: no frame shortens, drops or lists one.
  * A reply repeats the request's number.  A stub that stops waiting closes the connection, so that a late
  * reply is never taken for a later one; the number is a second lock on the same door.  A connection's
- * requests are answered in their order: a stub may send ahead.  Numbers are little-endian.  Bytes that a
- * version does not know are sent as 0 and must be 0. */
+ * requests are answered in their order: a stub may send ahead.  Numbers are little-endian.
+ *
+ * Versioning: stub and daemon may be of different versions, whichever is newer, and a connection's next may be to another.
+ *   - Each connection begins with HELLO, which is the same for ever.  Its reply says what the daemon can do beside, and
+ *     0 is the word of one that does not know the field.  A stub asks this connection for that, and for no more.
+ *   - Bytes of a request that a version does not know are sent as 0 and must be 0: a frame with anything else, and one
+ *     of an unknown op, ends the connection.  Those of a reply are sent as 0 and ignored.
+ *   - Ops, fields and statuses keep their numbers, places and meanings, and the frames of an op their size.
+ * What breaks one of these raises PNR_WIRE_VERSION, and then neither understands the other. */
 #ifndef PNR_WIRE_H
 #define PNR_WIRE_H
 
