@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/clock.h"
-#include "daemon/log.h"
+#include "daemon/news.h"
 #include "daemon/turn.h"
 
 #define PAUSE_MIN_MS 50
@@ -54,7 +54,8 @@ static void bury(struct child *c)
 
 static void lose(struct child *c, struct mono now, const char *why)
 {
-        log_warning("prober: %s; starting another in %d ms", why, (int)c->restart_pause_ms);
+        news_say(LOG_AT_WARNING, &(struct news_about){.kind = NEWS_PROBER},
+                 "prober: %s; starting another in %d ms", why, (int)c->restart_pause_ms);
         bury(c);
         c->start_due = mono_plus(now, c->restart_pause_ms);
         c->restart_pause_ms = c->restart_pause_ms * 2 < PAUSE_MAX_MS ? c->restart_pause_ms * 2 : PAUSE_MAX_MS;

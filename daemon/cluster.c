@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/log.h"
+#include "daemon/floor.h"
+#include "daemon/news.h"
 #include "daemon/promotion.h"
 #include "daemon/record.h"
 #include "daemon/rhythm.h"
@@ -52,16 +53,16 @@ static void forget_caught_up(struct cluster *c, struct cluster_node *n)
         n->stamp = (struct mono){0};
 }
 
-/* The one mover of a node's state: it logs the change and brings the schedule along. */
-static void move(struct cluster *c, struct cluster_node *n, enum node_state to, struct mono now)
+/* The one mover of a node's state: it says the change and brings the schedule along. */
+static void move(struct cluster *c, struct cluster_node *n, enum node_state to, const char *why,
+                 struct mono now)
 {
+        const char *from = node_state_name(n->state), *name = n->conf.name;
         if (n->state == to)
                 return;
-        if (to == NODE_UP)
-                log_info("cluster %s: %s %s -> UP", c->conf.name, n->conf.name, node_state_name(n->state));
-        else
-                log_warning("cluster %s: %s %s -> %s: %s", c->conf.name, n->conf.name,
-                            node_state_name(n->state), node_state_name(to), n->why);
+        news_say(to == NODE_UP ? LOG_AT_INFO : LOG_AT_WARNING,
+                 &(struct news_about){NEWS_NODE, c->conf.name, name, from, node_state_name(to)},
+                 "%s %s -> %s: %s", name, from, node_state_name(to), why);
         n->state = to;
         n->since = now;
         n->resumed = false;
@@ -75,7 +76,9 @@ static void count_check(struct cluster *c, struct cluster_node *n, enum node_ver
         window_push(&n->window, v == NODE_GOOD);
         enum node_state next =
             node_next_state(n->state, &n->window, (unsigned)c->conf.fall, (unsigned)c->conf.rise);
-        move(c, n, v == NODE_WRONG ? NODE_DOWN : next, now);
+        char good[32];
+        snprintf(good, sizeof good, "%" PRId64 " good checks in a row", c->conf.rise);
+        move(c, n, v == NODE_WRONG ? NODE_DOWN : next, v == NODE_GOOD ? good : n->why, now);
 }
 
 static void start_afresh(struct cluster *c, struct cluster_node *n, struct mono now)
@@ -89,7 +92,7 @@ static void start_afresh(struct cluster *c, struct cluster_node *n, struct mono 
         n->asked = 0;
         n->due = now;
         snprintf(n->why, sizeof n->why, "not checked yet");
-        move(c, n, NODE_UNKNOWN, now);
+        move(c, n, NODE_UNKNOWN, n->why, now);
 }
 
 /* ---- configuration ---- */
@@ -155,7 +158,7 @@ void cluster_resume(struct cluster *c, const struct pnr_cluster *found,
                 if (slot == PNR_NO_NODE || slot == c->primary || !(found->scheduled >> i & 1) ||
                     strcmp(c->node[slot].conf.endpoint, endpoint[i].conninfo) != 0)
                         continue;
-                move(c, &c->node[slot], NODE_UP, now);
+                move(c, &c->node[slot], NODE_UP, "the daemon before had it in its schedule", now);
                 c->node[slot].resumed = true;
         }
 }
@@ -198,14 +201,18 @@ static void change_role(struct cluster *c, unsigned slot, struct mono now)
         n->window = (struct node_window){0};
         n->due = mono_sooner(n->due, now);
         snprintf(n->why, sizeof n->why, "its role has changed");
-        move(c, n, NODE_UNKNOWN, now);
+        move(c, n, NODE_UNKNOWN, n->why, now);
 }
 
-static void set_primary(struct cluster *c, unsigned slot, struct mono now)
+static void set_primary(struct cluster *c, unsigned slot, const char *why, struct mono now)
 {
         unsigned was = c->primary;
+        const char *from = name_of(c, was), *to = name_of(c, slot);
         if (was == slot)
                 return;
+        news_say(LOG_AT_WARNING,
+                 &(struct news_about){.kind = NEWS_PRIMARY, .cluster = c->conf.name, .node = to},
+                 "the primary is now %s, was %s: %s", to, from, why);
         c->primary = slot;
         c->primary_changes++;
         new_history(c);
@@ -222,9 +229,14 @@ void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struc
         c->removed = false;
         FOR_EACH_NODE (c, n)
                 if (!conf_of(conf, n->conf.name)) {
-                        log_info("cluster %s: %s is no longer configured", conf->name, n->conf.name);
+                        news_say(LOG_AT_INFO,
+                                 &(struct news_about){.kind = NEWS_NODE,
+                                                      .cluster = conf->name,
+                                                      .node = n->conf.name,
+                                                      .from = node_state_name(n->state)},
+                                 "%s is no longer configured", n->conf.name);
                         if (is_primary(c, n))
-                                set_primary(c, PNR_NO_NODE, now);
+                                set_primary(c, PNR_NO_NODE, "it is no longer configured", now);
                         *n = (struct cluster_node){0};
                 }
         for (unsigned i = 0; i < conf->n_nodes; i++) {
@@ -242,7 +254,7 @@ void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struc
         }
         c->split_brain = c->split_brain && conf->follow_promotion;
         if (!conf->follow_promotion || c->primary == PNR_NO_NODE)
-                set_primary(c, configured_primary(c), now);
+                set_primary(c, configured_primary(c), "the config says so", now);
         if (!conf->early_release)
                 FOR_EACH_NODE (c, n)
                         forget_caught_up(c, n);
@@ -270,8 +282,9 @@ void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, 
         struct cluster_node *n = &c->node[slot];
         if (n->admin == admin)
                 return;
-        log_info("cluster %s: %s %s -> %s by the operator", c->conf.name, n->conf.name,
-                 node_admin_name(n->admin), node_admin_name(admin));
+        const char *from = node_admin_name(n->admin), *to = node_admin_name(admin);
+        news_say(LOG_AT_INFO, &(struct news_about){NEWS_ADMIN, c->conf.name, n->conf.name, from, to},
+                 "%s %s -> %s by the operator", n->conf.name, from, to);
         bool unwatched = n->admin == NODE_MAINT || admin == NODE_MAINT;
         n->admin = admin;
         if (unwatched)
@@ -284,19 +297,19 @@ void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, 
 static void follow_promotion(struct cluster *c, struct mono now)
 {
         struct promotion next = promotion_decide(c);
-        const char *was = name_of(c, c->primary), *name = name_of(c, next.primary);
+        const char *name = name_of(c, next.primary);
         c->settled = next.settled;
         if (next.primary != c->primary) {
-                log_warning("cluster %s: the primary is now %s, was %s", c->conf.name, name, was);
-                set_primary(c, next.primary, now);
+                set_primary(c, next.primary, "it is out of recovery", now);
                 c->system_identifier = c->node[next.primary].facts.system_identifier;
                 c->timeline = c->node[next.primary].facts.timeline; /* nobody older inherits */
         }
+        struct news_about split = {.kind = NEWS_SPLIT_BRAIN, .cluster = c->conf.name, .node = name};
         if (next.split_brain && !c->split_brain)
-                log_error("cluster %s: split brain: more than one node is out of recovery; the primary is %s",
-                          c->conf.name, name);
+                news_say(LOG_AT_ERROR, &split,
+                         "split brain: more than one node is out of recovery; the primary is %s", name);
         else if (c->split_brain && !next.split_brain)
-                log_info("cluster %s: no split brain any more; the primary is %s", c->conf.name, name);
+                news_say(LOG_AT_INFO, &split, "no split brain any more; the primary is %s", name);
         c->split_brain = next.split_brain;
 }
 
@@ -309,10 +322,13 @@ static void primary_told(struct cluster *c, const struct cluster_node *n)
         }
         if (f->system_identifier != c->system_identifier || f->timeline != c->timeline) {
                 if (c->timeline)
-                        log_warning("cluster %s: primary %s is on timeline %" PRIu32 " of system %" PRIu64
-                                    ", was %" PRIu32 " of %" PRIu64,
-                                    c->conf.name, n->conf.name, f->timeline, f->system_identifier,
-                                    c->timeline, c->system_identifier);
+                        news_say(LOG_AT_WARNING,
+                                 &(struct news_about){
+                                     .kind = NEWS_PRIMARY, .cluster = c->conf.name, .node = n->conf.name},
+                                 "primary %s is on timeline %" PRIu32 " of system %" PRIu64 ", was %" PRIu32
+                                 " of %" PRIu64,
+                                 n->conf.name, f->timeline, f->system_identifier, c->timeline,
+                                 c->system_identifier);
                 new_history(c); /* also withdraws the question in flight: it was asked of the old history */
                 c->system_identifier = f->system_identifier;
                 c->timeline = f->timeline;
@@ -490,6 +506,7 @@ static void ask(struct cluster *c, struct cluster_node *n, struct mono now, clus
 
 void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *fn, void *arg)
 {
+        floor_look(c, now);
         FOR_EACH_NODE (c, n) {
                 if (n->admin == NODE_MAINT)
                         continue;
@@ -533,6 +550,7 @@ void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const c
         snprintf(c->floor_why, sizeof c->floor_why, "%s", why);
         c->floors++;
         c->dirty = true;
+        floor_say_raised(c, now);
 }
 
 void cluster_return(struct cluster *c, const struct cluster_conf *conf, struct mono now)

@@ -53,6 +53,9 @@ struct cluster {
         uint64_t floor_generation;
         struct mono floor_until, floor_hold;
         char floor_why[NODE_WHY_MAX];
+        bool floor_told;        /* that it was raised, and not yet that it is over */
+        struct mono floor_said; /* when, and of what cause, for the last time */
+        char floor_said_why[NODE_WHY_MAX];
         uint8_t schedule[PNR_SCHEDULE_MAX];
         unsigned n_schedule;
         uint64_t last_number;

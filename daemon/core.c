@@ -18,6 +18,8 @@
 #define SWEEP_LEAST 256   /* steps per heartbeat: 1 to 3 us for each page that is written anew */
 #define SWEEP_MOST  512
 
+#define say_store(level, ...) news_say(level, &(struct news_about){.kind = NEWS_STORE}, __VA_ARGS__)
+
 /* ---- setting up ---- */
 
 static uint64_t random_epoch(void)
@@ -130,8 +132,9 @@ static void be_silent(struct core *core)
 {
         int64_t ms = core->conf->stale_after_ms + CORE_HEARTBEAT_MS;
         core->silent_until = mono_later(core->silent_until, mono_plus(clock_mono(), ms));
-        log_info("a process may still trust an earlier store: no write is acknowledged for %" PRId64 " ms",
-                 ms);
+        say_store(LOG_AT_INFO,
+                  "a process may still trust an earlier store: no write is acknowledged for %" PRId64 " ms",
+                  ms);
 }
 
 /* trusted: what lies in the store's place may be trusted by some stub, until it is retired. */
@@ -189,6 +192,7 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
 {
         memset(core, 0, sizeof *core);
         core->conf = conf;
+        core->news = news_ours();
         core->group = group;
         core->epoch = random_epoch();
         core->started = core->last_turn = core->heartbeat_due = now;
@@ -203,9 +207,9 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
                 return false;
         }
         if (found.reused)
-                log_info("going on with the store in %s", conf->dir);
+                say_store(LOG_AT_INFO, "going on with the store in %s", conf->dir);
         else
-                log_info("new store in %s: %s", conf->dir, found.why_new);
+                say_store(LOG_AT_INFO, "new store in %s: %s", conf->dir, found.why_new);
         core->cursor = found.cursor;
         issuer_init(&core->issuer, &found.tokens);
         if (!take_over(core, conf, &found, now)) {
@@ -443,7 +447,7 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
 {
         bool say = core->store || mono_reached(now, core->complain_due); /* not at each heartbeat */
         if (say)
-                log_error("store: %s: making a new one", why);
+                say_store(LOG_AT_ERROR, "store: %s: making a new one", why);
         bool retired = core->store && store_retire(core->store) == STORE_OK;
         if (core->store && !retired && !store_is_linked(core->store))
                 be_silent(core); /* nobody can reach that file any more */
@@ -467,6 +471,17 @@ static bool replace_store(struct core *core, const char *why, struct mono now)
         return true;
 }
 
+static void say_table(struct core *core, bool full)
+{
+        if (full && !core->table_full)
+                say_store(LOG_AT_WARNING,
+                          "the pin table is full: writes are kept as a floor; raise max_pins (%" PRId64 ")",
+                          core->conf->max_pins);
+        else if (core->table_full && !full)
+                say_store(LOG_AT_INFO, "the pin table has room again");
+        core->table_full = full;
+}
+
 /* The batch as pins, again where one call or allocation failed; where the table takes no more, as a floor; where the
  * store fails, as a floor in a new one. */
 static int commit_somehow(struct core *core, struct core_item *items, unsigned n, bool sweep, struct mono now)
@@ -475,7 +490,7 @@ static int commit_somehow(struct core *core, struct core_item *items, unsigned n
         if (rc == STORE_SYSTEM)
                 rc = commit(core, items, n, false, sweep, now);
         if (rc == STORE_FULL) {
-                core->table_full = true;
+                say_table(core, true);
                 rc = commit(core, items, n, true, false, now);
         }
         if (rc != STORE_OK && replace_store(core, store_error(), now))
@@ -562,7 +577,7 @@ static void heartbeat(struct core *core, struct mono now)
         if (!core->store || !store_is_linked(core->store))
                 replace_store(core, core->store ? "data.mdb is no longer in its place" : "none open", now);
         core->header_dirty = true;
-        core->table_full = core->table_full && is_full(core);
+        say_table(core, core->table_full && is_full(core));
         core->heartbeat_due = mono_plus(now, CORE_HEARTBEAT_MS);
         if (core_is_silent(core, now)) /* with the first acknowledgement the store is alive */
                 core->heartbeat_due = mono_sooner(core->heartbeat_due, core->silent_until);

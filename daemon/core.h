@@ -6,6 +6,7 @@
 #include "daemon/cluster.h"
 #include "daemon/conf.h"
 #include "daemon/issuer.h"
+#include "daemon/news.h"
 #include "daemon/store.h"
 #include "proto/wire.h"
 
@@ -66,6 +67,7 @@ struct core {
         bool table_full;     /* a batch met a full table, and it still is */
         bool reload_refused; /* the last one, so that an older config is in force */
         struct core_stats stats;
+        struct news *news;
 };
 
 /* Opens the store and commits the first state.  Returns false after logging why. */

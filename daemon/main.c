@@ -20,6 +20,7 @@
 #include "daemon/core.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
+#include "daemon/news.h"
 #include "daemon/notify.h"
 #include "daemon/ops.h"
 #include "daemon/prober.h"
@@ -130,15 +131,19 @@ static void raise_descriptor_limit(void)
                             (unsigned long)l.rlim_cur, d.conf->max_clients);
 }
 
+static const struct news_about about_reload = {.kind = NEWS_RELOAD}, about_us = {.kind = NEWS_DAEMON};
+
 static bool reload(void *arg, ops_say_fn *say, void *say_arg)
 {
         (void)arg;
+        static const char refused[] = "reload: the file has mistakes; the config in force stays";
         struct listener l = {say, say_arg};
         struct conf *new = conf_load(d.conf->path, complain_to, &l), *old = d.conf;
         if (!new) {
                 d.core.stats.reloads_failed++;
                 d.core.reload_refused = true;
-                complain_to(&l, "reload: the file has mistakes; the config in force stays");
+                news_say(LOG_AT_ERROR, &about_reload, "%s", refused);
+                say(say_arg, refused);
                 return false;
         }
         conf_needs_restart(old, new, say_restart, &l);
@@ -152,7 +157,7 @@ static bool reload(void *arg, ops_say_fn *say, void *say_arg)
         conf_free(&old);
         d.core.stats.reloads++;
         d.core.reload_refused = false;
-        log_info("config %s reloaded", d.conf->path);
+        news_say(LOG_AT_INFO, &about_reload, "config %s reloaded", d.conf->path);
         return true;
 }
 
@@ -281,7 +286,7 @@ static void mind_silence(struct mono now)
         if (silent || d.ready)
                 return;
         d.ready = true;
-        log_info("READY: serving %s", d.conf->dir);
+        news_say(LOG_AT_INFO, &about_us, "READY: serving %s", d.conf->dir);
         notify("READY=1");
 }
 
@@ -291,8 +296,9 @@ static bool lost_dir(void)
 {
         if (listen_holds_dir(&d.dir))
                 return false;
-        log_error("%s: pinrouted.lock was taken away, another daemon may serve here by now: ending",
-                  d.conf->dir);
+        news_say(LOG_AT_ERROR, &about_us,
+                 "%s: pinrouted.lock was taken away, another daemon may serve here by now: ending",
+                 d.conf->dir);
         return true;
 }
 
@@ -300,7 +306,8 @@ static void replace(int *listener, int by)
 {
         close(*listener);
         *listener = by;
-        log_warning("%s: a socket was removed there; listening on a new one", d.conf->dir);
+        news_say(LOG_AT_WARNING, &about_us, "%s: a socket was removed there; listening on a new one",
+                 d.conf->dir);
 }
 
 /* Without its name a socket hears nobody. */
@@ -350,7 +357,7 @@ static int loop(void)
 static void tear_down(void)
 {
         notify("STOPPING=1");
-        log_info("stopping");
+        news_say(LOG_AT_INFO, &about_us, "stopping");
         conns_fini(&d.conns);
         ops_fini(&d.ops);
         child_fini(&d.child);

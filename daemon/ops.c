@@ -196,7 +196,8 @@ static void cmd_release(struct ops *ops, const struct words *w, struct json *j)
         struct pnr_slot slot = pnr_slot_of(key, c->number, store_spread(ops->core->store));
         bool released = drop_pin(ops, slot, generation, until_ms);
         if (released)
-                log_info("cluster %s: a pin released by the operator", c->conf.name);
+                news_say(LOG_AT_INFO, &(struct news_about){.kind = NEWS_ADMIN, .cluster = c->conf.name},
+                         "a pin released by the operator");
         begin(j);
         json_bool(j, "released", released);
         end(j);
