@@ -121,6 +121,13 @@ static inline bool cluster_schedules(const struct cluster *c, const struct clust
         return !leads && n->state == NODE_UP && n->admin == NODE_READY && n->conf.weight;
 }
 
+/* How long a pin is when `asked_ms` were asked for; 0: as long as this cluster's are. */
+static inline int64_t cluster_pin_ms(const struct cluster *c, int64_t asked_ms)
+{
+        int64_t ms = asked_ms ? asked_ms : c->conf.pin_seconds_ms;
+        return ms < c->conf.max_pin_seconds_ms ? ms : c->conf.max_pin_seconds_ms;
+}
+
 static inline bool cluster_waits(const struct cluster *c, struct mono now)
 {
         return !mono_reached(now, c->live_until);

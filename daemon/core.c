@@ -238,11 +238,6 @@ void core_fini(struct core *core)
 
 /* ---- requests ---- */
 
-static int64_t bounded_ms(const struct cluster *c, int64_t asked_ms)
-{
-        return asked_ms < c->conf.max_pin_seconds_ms ? asked_ms : c->conf.max_pin_seconds_ms;
-}
-
 static struct pnr_slot slot_of(const struct core *core, const struct cluster *c, const uint64_t words[2])
 {
         struct pnr_key key = {{words[0], words[1]}};
@@ -346,7 +341,7 @@ static int apply(struct core *core, struct core_item *it, bool as_floor, struct 
         int rc = q->op == PNR_OP_TOKEN ? look_for_cover(core, c, it, now) : STORE_OK;
         if (rc != STORE_OK || it->covered)
                 return rc;
-        return pin(core, c, it, bounded_ms(c, q->ms ? q->ms : c->conf.pin_seconds_ms), as_floor, now);
+        return pin(core, c, it, cluster_pin_ms(c, q->ms), as_floor, now);
 }
 
 /* ---- the commit ---- */

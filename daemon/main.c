@@ -26,6 +26,7 @@
 #include "daemon/prober.h"
 #include "daemon/turn.h"
 #include "daemon/user.h"
+#include "daemon/watch.h"
 
 #define SOCKETS_MS 1000
 /* The loop turns at least this often, so that a longer gap is a stall (CORE_STALL_MS); every fourth is a heartbeat. */
@@ -41,6 +42,7 @@ static struct {
         struct core core;
         struct conns conns;
         struct ops ops;
+        struct watch watch;
         struct child child;
         bool stop, ready, paused;
         struct mono sockets_due; /* to be looked for */
@@ -257,10 +259,12 @@ static bool set_up(void)
         struct child_hooks hooks = {
             .result = on_result, .lost = on_lost, .conninfo = conninfo_of, .cleartext = cleartext_of};
         child_init(&d.child, d.base, &hooks);
+        d.watch.core = &d.core;
         d.ops = (struct ops){.core = &d.core,
                              .conns = &d.conns,
                              .base = d.base,
                              .operators = d.dir.operators,
+                             .watch = &d.watch,
                              .reload = reload};
         return (conns_init(&d.conns, d.base, &d.core, d.workers) && ops_init(&d.ops, d.operators)) ||
                no_loop();
@@ -343,6 +347,7 @@ static int loop(void)
                         return 1;
                 child_turn(&d.child, now);
                 core_turn(&d.core, d.conns.item, d.conns.n_batch, ask, NULL, now);
+                watch_turn(&d.watch, &d.conns, now);
                 conns_reply(&d.conns);
                 d.core.stats.prober_starts = d.child.starts;
                 mind_silence(now);
@@ -358,6 +363,7 @@ static void tear_down(void)
 {
         notify("STOPPING=1");
         news_say(LOG_AT_INFO, &about_us, "stopping");
+        watch_fini(&d.watch);
         conns_fini(&d.conns);
         ops_fini(&d.ops);
         child_fini(&d.child);

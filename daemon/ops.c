@@ -85,6 +85,16 @@ static bool key_arg(const char *hex, struct pnr_key *ret, struct json *j)
 
 /* ---- commands ---- */
 
+/* Takes the connection off the list. */
+static void forget(struct ops *ops, const struct bufferevent *b)
+{
+        unsigned i = 0;
+        while (ops->call[i].b != b)
+                i++;
+        ops->call[i] = ops->call[--ops->n];
+        ops->call[ops->n].b = NULL;
+}
+
 static void cmd_status(struct ops *ops, const struct words *w, struct json *j)
 {
         (void)w;
@@ -138,10 +148,11 @@ static void cmd_pin(struct ops *ops, const struct words *w, struct json *j)
                 refuse(j, "E_STORE", "the store took no commit; the log says why");
                 return;
         }
-        int64_t ms = seconds ? (int64_t)seconds * 1000 : c->conf.pin_seconds_ms;
+        if (ops->watch)
+                watch_item(ops->watch, &it, 0, clock_mono());
         begin(j);
         json_unsigned(j, "generation", it.reply.generation);
-        json_int(j, "left_ms", ms < c->conf.max_pin_seconds_ms ? ms : c->conf.max_pin_seconds_ms);
+        json_int(j, "left_ms", cluster_pin_ms(c, (int64_t)seconds * 1000));
         end(j);
 }
 
@@ -262,6 +273,34 @@ static void cmd_reload(struct ops *ops, const struct words *w, struct json *j)
         end(j);
 }
 
+/* watch CLUSTER|* pins|news: the connection becomes watch.c's. */
+static void cmd_watch(struct ops *ops, const struct words *w, struct json *j)
+{
+        bool all = !strcmp(w->word[1], "*"), pins = !strcmp(w->word[2], "pins");
+        if (!pins && strcmp(w->word[2], "news") != 0) {
+                refuse(j, "E_INVALID", "watch: pins, or news alone");
+                return;
+        }
+        if (!all && !cluster_arg(ops, w->word[1], j))
+                return;
+        if (!ops->watch || !ops->asking || ops->watch->n == WATCHERS_MAX) {
+                refuse(j, "E_BUSY", "as many watch already as may at once: end one of them");
+                return;
+        }
+        char epoch[20];
+        snprintf(epoch, sizeof epoch, "%016" PRIx64, ops->core->epoch);
+        begin(j);
+        json_text(j, "version", PINROUTE_VERSION);
+        json_int(j, "pid", getpid());
+        json_text(j, "epoch", epoch);
+        end(j);
+        evbuffer_add(j->out, "\n", 1);
+        struct bufferevent *b = ops->asking;
+        ops->asking = NULL;
+        forget(ops, b);
+        watch_join(ops->watch, b, all ? "" : w->word[1], pins);
+}
+
 static const struct {
         const char *name;
         unsigned arguments;
@@ -271,6 +310,7 @@ static const struct {
     {"status", 0, false, cmd_status}, {"show", 1, true, cmd_show},       {"pin", 3, true, cmd_pin},
     {"peek", 2, true, cmd_peek},      {"release", 4, true, cmd_release}, {"drain", 2, false, cmd_drain},
     {"maint", 2, false, cmd_maint},   {"ready", 2, false, cmd_ready},    {"reload", 0, false, cmd_reload},
+    {"watch", 2, false, cmd_watch},
 };
 
 /* ---- the line ---- */
@@ -365,12 +405,8 @@ bool ops_admits(int fd, gid_t operators)
 
 static void hang_up(struct bufferevent *b, struct ops *ops)
 {
-        unsigned i = 0;
-        while (ops->call[i].b != b)
-                i++;
+        forget(ops, b);
         bufferevent_free(b);
-        ops->call[i] = ops->call[--ops->n];
-        ops->call[ops->n].b = NULL;
 }
 
 /* Who sends or takes a byte now and then would keep a place for ever. */
@@ -414,8 +450,12 @@ static void on_line(struct bufferevent *b, void *arg)
         char *line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF);
         if (!line && evbuffer_get_length(in) < LINE_MAX_BYTES)
                 return; /* the rest is to come */
+        ops->asking = b;
         ops_run(ops, line ? line : "", bufferevent_get_output(b));
         free(line);
+        if (!ops->asking)
+                return; /* it watches now */
+        ops->asking = NULL;
         bufferevent_disable(b, EV_READ);
         go_on(b, ops, EV_WRITE, NULL, on_sent);
 }
@@ -452,7 +492,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
         }
         if (fd < 0)
                 return;
-        if (ops->n == OPERATORS_MAX)
+        if (ops->n + (ops->watch ? ops->watch->n : 0) >= OPERATORS_MAX)
                 close(fd);
         else
                 admit(ops, fd);

@@ -2,7 +2,7 @@
  *
  * A request is a line of words, separated by one space; a byte that is not [A-Za-z0-9_.-] is written %XX.
  * The answer is {"ok":true,...} or {"ok":false,"error":"a sentence","code":"E_NODE"}, then the end of the
- * stream. ops.c holds the table of commands.  Who may ask: root, the daemon's own user, members of one group,
+ * stream; only `watch` goes on, behind a line's end, as watch.h says. ops.c holds the table of commands.  Who may ask: root, the daemon's own user, members of one group,
  * as the kernel says (SO_PEERCRED, SO_PEERGROUPS). */
 #ifndef PINROUTED_OPS_H
 #define PINROUTED_OPS_H
@@ -11,13 +11,14 @@
 
 #include "daemon/conn.h"
 #include "daemon/core.h"
+#include "daemon/watch.h"
 
 struct event;
 struct event_base;
 
 typedef void ops_say_fn(void *arg, const char *message);
 
-#define OPERATORS_MAX 32 /* connections at once */
+#define OPERATORS_MAX 32 /* connections at once, those that watch included */
 
 struct ops {
         struct core *core;
@@ -30,6 +31,8 @@ struct ops {
                 struct bufferevent *b;
                 struct mono since;
         } call[OPERATORS_MAX];
+        struct watch *watch;        /* NULL: nobody may */
+        struct bufferevent *asking; /* whose line is being run; NULL: taken over, or none */
         bool (*reload)(void *arg, ops_say_fn *say, void *say_arg);
         void *reload_arg;
 };

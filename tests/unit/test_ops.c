@@ -298,6 +298,33 @@ Test(ops, a_line_gets_its_answer_and_then_the_end)
         close(listener);
 }
 
+Test(ops, who_watches_stays_and_is_no_longer_a_caller)
+{
+        static struct watch watch;
+        int listener = listening();
+        expect_refused("watch * pins", "E_BUSY");
+        watch.core = &core;
+        ops.watch = &watch;
+        expect_refused("watch * everything", "E_INVALID");
+        expect_refused("watch nobody pins", "E_CLUSTER");
+        expect_refused("watch * pins", "E_BUSY"); /* not from a connection */
+        int fd = caller();
+        send(fd, "watch main pins\n", 16, 0);
+        serve_until(&ops.n, 0);
+        for (unsigned i = 0; i < 20; i++)
+                event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+        cr_expect_eq(watch.n, 1);
+        ssize_t got = recv(fd, said, sizeof said - 1, 0);
+        said[got > 0 ? got : 0] = '\0';
+        cr_expect(says("{\"ok\":true,\"version\":") && says("\"epoch\":\"") && says("}\n{\"event\":\"news\""),
+                  "%s", said);
+        close(fd);
+        serve_until(&watch.n, 0);
+        ops_fini(&ops);
+        event_base_free(base);
+        close(listener);
+}
+
 Test(ops, without_a_descriptor_an_operator_waits_and_the_loop_does_not_spin)
 {
         struct rlimit was, low;
