@@ -22,7 +22,8 @@ demo_packages=(python3 postgresql-15)
 python_packages=(python3-dev python3-django python3-psycopg2)
 bench_packages=(libhiredis-dev libmemcached-dev) # not redis-server and memcached: those would run from then on
 test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format clang-tidy shellcheck valgrind
-        gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv)
+        gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv
+        chromium scdoc mandoc systemd python3-seccomp)
 
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
@@ -67,6 +68,19 @@ need() {
         apt update
         case " ${want[*]} " in *" postgresql-15 "*) install_postgresql ;; esac
         apt install --no-install-recommends "${want[@]}"
+}
+
+fetch_promtool() { (cd build/tools/prometheus && apt-get -q download prometheus) >>build/logs/apt.log 2>&1; }
+
+# build/tools/promtool, out of Debian's prometheus: that package would start a server of its own on this machine.
+need_promtool() {
+        [ ! -x build/tools/promtool ] || return 0
+        say "fetching promtool"
+        mkdir -p build/tools/prometheus
+        fetch_promtool || { apt update && fetch_promtool; } || fail "no promtool to be had: see build/logs/apt.log"
+        dpkg-deb -x build/tools/prometheus/prometheus_*.deb build/tools/prometheus
+        rm build/tools/prometheus/prometheus_*.deb
+        ln -sf prometheus/usr/bin/promtool build/tools/promtool
 }
 
 build() { # PRESET [TARGET]
@@ -128,6 +142,7 @@ run_all_tests() {
         *) wrong "test: $1" ;;
         esac
         need "${build_packages[@]}" "${demo_packages[@]}" "${python_packages[@]}" "${test_packages[@]}"
+        need_promtool
         [ -w /dev/shm ] || with_shared_memory test "$@"
         for preset in dev asan tsan; do build "$preset"; done
         build cov units
