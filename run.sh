@@ -6,6 +6,8 @@ usage() {
 ./run.sh demo [--keep]   a primary, two replicas, the daemon, a prefork server, and a story with real requests;
                          --keep leaves it running to look around in, until Ctrl-C
 ./run.sh test [--full]   every test, in about eight minutes and the builds; --full: at full size, which takes hours
+./run.sh test --packages   the packages' life in a bare Debian 12 of their own: installed, used, upgraded, purged (root)
+./run.sh package         Debian packages, into build/packages
 ./run.sh soak SECONDS [--seed N]   hunts for stale reads and lost pins, under faults, for so long
 ./run.sh fuzz SECONDS [TARGET...]   every fuzzer for so long, two at a time; what they find is kept in build/fuzz
 ./run.sh bench [--quick] [--plot]   every benchmark: a table, and build/bench.tsv; --quick: in less than a minute;
@@ -24,6 +26,8 @@ bench_packages=(libhiredis-dev libmemcached-dev) # not redis-server and memcache
 test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format clang-tidy shellcheck valgrind
         gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv
         chromium scdoc mandoc systemd python3-seccomp)
+package_packages=(debhelper dh-python dpkg-dev fakeroot lintian python3-setuptools scdoc)
+chroot_packages=(debootstrap)
 
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
@@ -90,6 +94,46 @@ build() { # PRESET [TARGET]
             { grep -E -A 12 'FAILED|[Ee]rror' "$log" >&2 || tail -n 40 "$log" >&2
               fail "build/$1 does not build: see $log"; }
         say "built build/$1${2:+: $2} in $((SECONDS - from)) s"
+}
+
+# `build_debs REVISION [OPTION...]`: of the tree as it is, into build/packages.  debian/ is in a copy of the tree only.
+build_debs() {
+        local revision=$1 version tree from=$SECONDS
+        shift
+        version=$(sed -n 's/^project(pinroute VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt)
+        tree=build/debian/pinroute-$version
+        say "building the packages of $version-$revision"
+        SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
+        DEB_BUILD_OPTIONS="parallel=$(nproc)"
+        export SOURCE_DATE_EPOCH DEB_BUILD_OPTIONS
+        mkdir -p "$tree" build/packages
+        tar -c --exclude=./build --exclude=./.git --exclude=__pycache__ . | tar -x -C "$tree"
+        cp -r packaging/debian "$tree"
+        packaging/changelog.sh "$version-$revision" "$SOURCE_DATE_EPOCH" >"$tree/debian/changelog"
+        (cd "$tree" && dpkg-buildpackage -b -us -uc "$@") >build/logs/package.log 2>&1 ||
+            { tail -n 40 build/logs/package.log >&2; fail "the packages do not build: see build/logs/package.log"; }
+        mv build/debian/*_"$version-$revision"_* build/packages
+        say "built build/packages/*_$version-$revision in $((SECONDS - from)) s"
+}
+
+package() {
+        [ $# = 0 ] || wrong "package: $1"
+        need "${build_packages[@]}" "${package_packages[@]}"
+        rm -rf build/debian build/packages
+        build_debs 1
+        say "lintian"
+        # no bug of Debian asks for these packages: they are not for its archive
+        lintian --allow-root --fail-on error --suppress-tags initial-upload-closes-no-bugs build/packages/*.changes
+}
+
+# The life of a package, step by step: tests/packages/life.py.
+live_packages() {
+        [ $# = 0 ] || wrong "test --packages: $1"
+        need "${build_packages[@]}" "${package_packages[@]}" "${demo_packages[@]}" "${chroot_packages[@]}"
+        rm -rf build/debian build/packages
+        build_debs 1
+        build_debs 2 --no-pre-clean
+        as_root /usr/bin/python3 -B tests/packages/life.py build/packages
 }
 
 demo() {
@@ -214,7 +258,13 @@ command=${1:-}
 mkdir -p build/logs
 case $command in
 demo) demo "$@" ;;
-test) run_all_tests "$@" ;;
+test)
+        case ${1:-} in
+        --packages) live_packages "${@:2}" ;;
+        *) run_all_tests "$@" ;;
+        esac
+        ;;
+package) package "$@" ;;
 soak) soak "$@" ;;
 fuzz) fuzz "$@" ;;
 bench) bench "$@" ;;
