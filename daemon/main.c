@@ -21,6 +21,7 @@
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/news.h"
+#include "daemon/manager.h"
 #include "daemon/notify.h"
 #include "daemon/ops.h"
 #include "daemon/prober.h"
@@ -44,6 +45,7 @@ static struct {
         struct ops ops;
         struct watch watch;
         struct child child;
+        struct manager manager;
         bool stop, ready, paused;
         struct mono sockets_due; /* to be looked for */
 } d;
@@ -135,9 +137,8 @@ static void raise_descriptor_limit(void)
 
 static const struct news_about about_reload = {.kind = NEWS_RELOAD}, about_us = {.kind = NEWS_DAEMON};
 
-static bool reload(void *arg, ops_say_fn *say, void *say_arg)
+static bool take_config(ops_say_fn *say, void *say_arg)
 {
-        (void)arg;
         static const char refused[] = "reload: the file has mistakes; the config in force stays";
         struct listener l = {say, say_arg};
         struct conf *new = conf_load(d.conf->path, complain_to, &l), *old = d.conf;
@@ -161,6 +162,17 @@ static bool reload(void *arg, ops_say_fn *say, void *say_arg)
         d.core.reload_refused = false;
         news_say(LOG_AT_INFO, &about_reload, "config %s reloaded", d.conf->path);
         return true;
+}
+
+static bool reload(void *arg, ops_say_fn *say, void *say_arg)
+{
+        (void)arg;
+        if (d.ready)
+                manager_reloading(clock_mono());
+        bool taken = take_config(say, say_arg);
+        if (d.ready)
+                manager_reloaded();
+        return taken;
 }
 
 static void say_nobody(void *arg, const char *message) { (void)arg, (void)message; }
@@ -260,6 +272,7 @@ static bool set_up(void)
             .result = on_result, .lost = on_lost, .conninfo = conninfo_of, .cleartext = cleartext_of};
         child_init(&d.child, d.base, &hooks);
         d.watch.core = &d.core;
+        manager_init(&d.manager, clock_mono());
         d.ops = (struct ops){.core = &d.core,
                              .conns = &d.conns,
                              .base = d.base,
@@ -352,6 +365,7 @@ static int loop(void)
                 d.core.stats.prober_starts = d.child.starts;
                 mind_silence(now);
                 mind_sockets(now);
+                manager_turn(&d.manager, &d.core, now);
                 arm_tick(now);
                 note_turn(turn_ended());
                 event_base_loop(d.base, EVLOOP_ONCE);
