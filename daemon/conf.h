@@ -16,6 +16,7 @@
 
 enum conf_no_replica { CONF_NO_REPLICA_PRIMARY = 0, CONF_NO_REPLICA_ERROR = 1 };
 enum conf_cleartext { CONF_CLEARTEXT_REFUSE = 0, CONF_CLEARTEXT_ALLOW = 1 };
+enum conf_log_to { CONF_LOG_TO_STDERR = 0, CONF_LOG_TO_SYSLOG = 1 };
 enum conf_log_level { CONF_LOG_ERROR = 3, CONF_LOG_WARNING = 4, CONF_LOG_INFO = 6, CONF_LOG_DEBUG = 7 };
 
 /* One line `alias = conninfo role= weight= max_lag=` of a [nodes X] section. */
@@ -57,6 +58,7 @@ struct conf {
         int64_t max_pins, max_clients;
         int64_t stale_after_ms, stale_limit_ms;
         int64_t log_level;
+        int64_t log_to;                   /* enum conf_log_to */
         struct pnr_token_keys token_keys; /* what stands in key_file; n is 0 without one; never shown */
         unsigned n_clusters;
         struct cluster_conf *cluster; /* n_clusters of them */

@@ -1,15 +1,23 @@
-/* log.h -- lines to stderr, with journald's <N> prefix when stderr is not a terminal.
- * Never blocks: a line that stderr does not take at once is dropped and counted. */
+/* log.h -- lines to stderr, or to the host's syslog.  To a terminal as they are, to a file with time and level, to
+ * anything else with journald's <N> prefix.  Never blocks: a line that is not taken at once is dropped and counted. */
 #ifndef PINROUTED_LOG_H
 #define PINROUTED_LOG_H
 
 #include <stdint.h>
 #include <stdlib.h>
 
+#define LOG_SYSLOG_PATH "/dev/log"
+
 enum log_level { LOG_AT_ERROR = 3, LOG_AT_WARNING = 4, LOG_AT_INFO = 6, LOG_AT_DEBUG = 7 };
 
 void log_init(const char *who); /* "pinrouted", "prober": begins every line; level INFO */
-void log_set_level(int level);  /* enum log_level */
+
+/* From here on stderr is a socket to the syslog daemon at `path`: RFC 3164's form, facility daemon, tag pinrouted.
+ * Children log there, too, by log_init().  A syslog daemon that is not there, or is full, loses lines: they are
+ * counted, and it is looked for at each line. */
+void log_to_syslog(const char *path);
+
+void log_set_level(int level); /* enum log_level */
 uint64_t log_dropped(void);
 
 #define log_error(...)   log_line(LOG_AT_ERROR, __VA_ARGS__)

@@ -443,6 +443,8 @@ static int serve(const char *path)
         if (!d.conf)
                 return 1;
         log_set_level((int)d.conf->log_level);
+        if (d.conf->log_to == CONF_LOG_TO_SYSLOG)
+                log_to_syslog(LOG_SYSLOG_PATH);
         log_info("version %s, config %s", PINROUTE_VERSION, path);
         if (d.conf->http_listen[0])
                 log_warning("http_listen: this version serves no HTTP; `pinroutectl show stats --json` has "

@@ -22,6 +22,7 @@
 #define FIELD_DURATION(f)   f##_ms
 #define FIELD_ON_OFF(f)     f
 #define FIELD_LOG_LEVEL(f)  f
+#define FIELD_LOG_TO(f)     f
 #define FIELD_NO_REPLICA(f) f
 #define FIELD_CLEARTEXT(f)  f
 #define FIELD_ROLE(f)       f

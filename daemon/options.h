@@ -22,6 +22,8 @@ OPTION(max_pins, DAEMON, COUNT, 1000, 10000000, "100000", AT_START,
        "pins that the store has room for; when it is full, whole clusters count as pinned")
 OPTION(max_clients, DAEMON, COUNT, 16, 65536, "4096", AT_RELOAD, "connections on the worker socket")
 OPTION(log_level, DAEMON, LOG_LEVEL, 0, 0, "info", AT_RELOAD, "error, warning, info or debug")
+OPTION(log_to, DAEMON, LOG_TO, 0, 0, "stderr", AT_START,
+       "stderr, which a service manager keeps, or syslog: this host's, by /dev/log")
 OPTION(stale_after, DAEMON, DURATION, 200, 60000, "1s", AT_RELOAD,
        "silence of the daemon after which reads with a key go to the primary")
 OPTION(stale_limit, DAEMON, DURATION, 1000, 86400000, "60s", AT_RELOAD,

@@ -31,6 +31,8 @@ static const struct choice *choices(enum value_kind kind)
                                                   {"info", CONF_LOG_INFO},
                                                   {"debug", CONF_LOG_DEBUG},
                                                   {0}};
+        static const struct choice log_to[] = {
+            {"stderr", CONF_LOG_TO_STDERR}, {"syslog", CONF_LOG_TO_SYSLOG}, {0}};
         static const struct choice no_replica[] = {
             {"primary", CONF_NO_REPLICA_PRIMARY}, {"error", CONF_NO_REPLICA_ERROR}, {0}};
         static const struct choice cleartext[] = {
@@ -40,6 +42,7 @@ static const struct choice *choices(enum value_kind kind)
         switch (kind) {
         case VALUE_ON_OFF: return on_off;
         case VALUE_LOG_LEVEL: return log_level;
+        case VALUE_LOG_TO: return log_to;
         case VALUE_NO_REPLICA: return no_replica;
         case VALUE_CLEARTEXT: return cleartext;
         case VALUE_ROLE: return role;

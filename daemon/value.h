@@ -21,6 +21,7 @@ enum value_kind {
         VALUE_DURATION, /* ms; the unit is asked for */
         VALUE_ON_OFF,
         VALUE_LOG_LEVEL,
+        VALUE_LOG_TO,
         VALUE_NO_REPLICA,
         VALUE_CLEARTEXT,
         VALUE_ROLE, /* 1: primary */

@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <signal.h>
+#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +61,27 @@ Test(log, a_person_at_a_terminal_sees_no_level)
         become_stderr(slave);
         log_info("hello");
         cr_assert_str_eq(next(master), "prober: hello\r\n");
+}
+
+static void expect_match(const char *pattern, const char *line)
+{
+        regex_t r;
+        cr_assert_eq(regcomp(&r, pattern, REG_EXTENDED | REG_NOSUB), 0);
+        cr_expect_eq(regexec(&r, line, 0, NULL, 0), 0, "'%s' is not %s", line, pattern);
+        regfree(&r);
+}
+
+Test(log, a_file_has_time_and_level_in_words)
+{
+        char path[] = "/dev/shm/pnr-log-XXXXXX";
+        int fd = mkstemp(path), copy = dup(fd);
+        cr_assert(fd >= 0 && copy >= 0 && unlink(path) == 0);
+        become_stderr(fd);
+        log_warning("node %s is late", "shadow-1");
+        cr_assert_eq(lseek(copy, 0, SEEK_SET), 0);
+        expect_match(
+            "^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-9:]{8}[.][0-9]{3}Z warning prober: node shadow-1 is late\n$",
+            next(copy));
 }
 
 Test(log, the_level_decides)
@@ -145,6 +168,84 @@ Test(log, a_closed_socket_drops_and_no_signal_comes)
         close(ends[0]);
         log_info("to nobody");
         cr_assert_eq(log_dropped(), 1u);
+}
+
+/* ---- syslog ---- */
+
+static char syslog_path[64];
+
+/* The host's: a socket with a name. */
+static int open_syslog(void)
+{
+        struct sockaddr_un at = {.sun_family = AF_UNIX};
+        snprintf(syslog_path, sizeof syslog_path, "/dev/shm/pnr-syslog-%d", (int)getpid());
+        strcpy(at.sun_path, syslog_path);
+        unlink(syslog_path);
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        cr_assert_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+        return fd;
+}
+
+static void close_syslog(int fd)
+{
+        close(fd);
+        unlink(syslog_path);
+}
+
+Test(log, a_line_to_syslog_is_one_message_as_syslog_3_writes_it)
+{
+        pipe_as_stderr();
+        log_init("pinrouted");
+        int fd = open_syslog();
+        log_to_syslog(syslog_path);
+        log_error("disk %s", "full");
+        char want[128];
+        snprintf(want, sizeof want,
+                 "^<27>[A-Z][a-z]{2} [ 1-3][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} pinrouted\\[%d\\]: disk full$",
+                 (int)getpid());
+        expect_match(want, next(fd));
+        log_debug("unseen");
+        log_info("two");
+        expect_match("^<30>.*: two$", next(fd));
+        close_syslog(fd);
+}
+
+Test(log, a_child_of_a_daemon_that_logs_to_syslog_logs_there_and_says_who_it_is)
+{
+        int fd = open_syslog();
+        log_to_syslog(syslog_path);
+        log_init("prober"); /* as the child does, with the socket as its stderr */
+        log_info("hello");
+        expect_match("^<30>.* pinrouted\\[[0-9]+\\]: prober: hello$", next(fd));
+        close_syslog(fd);
+        fd = open_syslog();
+        log_info("it has a new one");
+        expect_match(": prober: it has a new one$", next(fd));
+        close_syslog(fd);
+}
+
+Test(log, a_full_syslog_drops_and_counts_and_nobody_waits, .timeout = 20)
+{
+        int fd = open_syslog();
+        log_to_syslog(syslog_path);
+        fill(100);
+        close_syslog(fd);
+}
+
+Test(log, a_syslog_that_is_not_there_is_told_of_once_and_looked_for_at_each_line)
+{
+        int was = pipe_as_stderr();
+        close_syslog(open_syslog());
+        log_to_syslog(syslog_path);
+        expect_match("^<4>prober: log_to = syslog: /dev/shm/pnr-syslog-[0-9]+: No such file or directory; ",
+                     next(was));
+        log_info("lost");
+        cr_expect_eq(log_dropped(), 1u);
+        int fd = open_syslog();
+        log_info("heard");
+        expect_match(": prober: heard$", next(fd));
+        cr_expect_eq(log_dropped(), 1u);
+        close_syslog(fd);
 }
 
 Test(log, errno_is_left_alone)
