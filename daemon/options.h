@@ -20,8 +20,10 @@ OPTION(key_file, DAEMON, FILE, 0, 0, "", AT_RELOAD,
        "keys that tokens are signed with, the same on all hosts; empty: a random one, for this host alone")
 OPTION(max_pins, DAEMON, COUNT, 1000, 10000000, "100000", AT_START,
        "pins that the store has room for; when it is full, whole clusters count as pinned")
-OPTION(max_clients, DAEMON, COUNT, 16, 65536, "4096", AT_RELOAD, "connections on the worker socket")
-OPTION(log_level, DAEMON, LOG_LEVEL, 0, 0, "info", AT_RELOAD, "error, warning, info or debug")
+OPTION(max_clients, DAEMON, COUNT, 16, 65536, "4096", AT_RELOAD,
+       "most connections on the worker socket at once")
+OPTION(log_level, DAEMON, LOG_LEVEL, 0, 0, "info", AT_RELOAD,
+       "how much is logged; each word includes those before it")
 OPTION(log_to, DAEMON, LOG_TO, 0, 0, "stderr", AT_START,
        "stderr, which a service manager keeps, or syslog: this host's, by /dev/log")
 OPTION(stale_after, DAEMON, DURATION, 200, 60000, "1s", AT_RELOAD,

@@ -1,0 +1,233 @@
+/* manual_tables.c -- fills the markers of a manual page from the tables that the programs are made of.
+ * A page on stdin becomes scdoc's source on stdout; `--names` lists what the tables hold.  Never installed.
+ *
+ * A marker is a line of its own:
+ *     @PAGE pinrouted(8)@        the preamble
+ *     @OPTION cluster max_lag@   one row of a table: a heading, to be followed by an indented paragraph
+ *     @OPTIONS cluster@          all rows of this section that no line above has named, with their sentences
+ *     @STATUS E_STORE@           likewise, @STATUSES@, @REASON PINNED@, @REASONS@
+ *     @COMMANDS@                 what `pinroutectl --help` lists */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/ctl_command.h"
+#include "client/pinroute.h"
+#include "client/words.h"
+#include "daemon/conf.h"
+#include "daemon/option.h"
+
+struct row {
+        const char *table, *name; /* "OPTION cluster", "max_lag" */
+        const char *text;         /* a sentence, or NULL */
+        const char *kind;         /* of an option */
+        const struct option *option;
+        int number; /* of a status or reason */
+        bool named; /* by a line of this page */
+};
+
+#define SECTION_DAEMON  "OPTION pinrouted"
+#define SECTION_CLUSTER "OPTION cluster"
+#define SECTION_NODE    "OPTION node"
+
+static struct row rows[] = {
+#define OPTION(key, section, kind, min, max, fallback, when, text)                                           \
+        {SECTION_##section, #key, text, #kind, &options[OPTION_##section##_##key], 0, false},
+#include "daemon/options.h"
+#undef OPTION
+#define STATUS(name, number, text) {"STATUS", #name, text, NULL, NULL, number, false},
+    WORDS_STATUS(STATUS)
+#define REASON(name, number) {"REASON", #name, NULL, NULL, NULL, number, false},
+        WORDS_REASON(REASON)};
+#define N_ROWS (sizeof rows / sizeof *rows)
+
+static unsigned line_number;
+
+/* What pinroutectl's commands say goes through these; none is run here. */
+enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *format, ...)
+{
+        (void)code, (void)format;
+        return status;
+}
+
+void ctl_tell(const char *format, ...) { (void)format; }
+
+__attribute__((noreturn)) static void fail(const char *what, const char *line)
+{
+        fprintf(stderr, "manual_tables: line %u: %s: %s\n", line_number, what, line);
+        exit(1);
+}
+
+/* Text of a table: what scdoc would take for bold or underlined is meant as it stands. */
+static void put(const char *text)
+{
+        for (; *text; text++)
+                printf("%s%c", strchr("*_\\", *text) ? "\\" : "", *text);
+}
+
+static void put_sentence(const char *text)
+{
+        char first[2] = {text[0], '\0'};
+        bool whole = strchr(".?", text[strlen(text) - 1]);
+        if (first[0] >= 'a' && first[0] <= 'z')
+                first[0] = (char)(first[0] - 'a' + 'A');
+        put(first);
+        put(text + 1);
+        puts(whole ? "" : ".");
+}
+
+/* What may stand right of the `=`: a noun and bounds, or the words that the parser names when it refuses. */
+static void put_values(const struct row *r)
+{
+        static const char *const nouns[][2] = {
+            {"PATH", "directory"}, {"LISTEN", "address"}, {"GROUP", "group"},     {"USER", "user"},
+            {"FILE", "file"},      {"COUNT", "number"},   {"SECONDS", "seconds"}, {"DURATION", "duration"}};
+        const struct value_rule *rule = &r->option->rule;
+        union {
+                int64_t number;
+                char text[VALUE_TEXT_MAX];
+        } field;
+        char why[VALUE_WHY_MAX] = "", low[VALUE_TEXT_MAX], high[VALUE_TEXT_MAX];
+        for (size_t i = 0; i < sizeof nouns / sizeof *nouns; i++)
+                if (strcmp(nouns[i][0], r->kind) == 0)
+                        printf("_%s_", nouns[i][1]);
+        if (value_is_text(rule->kind))
+                return;
+        if (rule->max) {
+                value_show(rule->kind, &rule->min, low, sizeof low);
+                value_show(rule->kind, &rule->max, high, sizeof high);
+                printf(", %s to %s", low, high);
+        } else if (!value_read(rule, "?", &field, why) && strstr(why, "; say ")) {
+                put(strstr(why, "; say ") + strlen("; say "));
+        }
+}
+
+static void put_option(const struct row *r)
+{
+        const char *fallback = r->option->fallback;
+        printf("*%s* = ", r->name);
+        put_values(r);
+        printf(" (default: ");
+        put(*fallback == '\0' ? "none" : *fallback == '=' ? fallback + 1 : fallback);
+        puts(r->option->when == AT_START ? "; a change takes a restart)" : ")");
+}
+
+static void put_heading(const struct row *r)
+{
+        if (r->option)
+                put_option(r);
+        else
+                printf("*PINROUTE_%s* (%d)\n", r->name, r->number);
+}
+
+static void put_row(struct row *r)
+{
+        r->named = true;
+        put_heading(r);
+        if (!r->text)
+                return;
+        putchar('\t');
+        if (!r->option) {
+                putchar('"');
+                put(r->text);
+                puts("\".");
+        } else {
+                put_sentence(r->text);
+        }
+}
+
+static void put_rest(const char *table)
+{
+        unsigned n = 0;
+        for (struct row *r = rows; r < rows + N_ROWS; r++)
+                if (strcmp(r->table, table) == 0 && !r->named) {
+                        if (n++)
+                                putchar('\n');
+                        put_row(r);
+                }
+}
+
+static bool is_table(const char *table)
+{
+        for (const struct row *r = rows; r < rows + N_ROWS; r++)
+                if (strcmp(r->table, table) == 0)
+                        return true;
+        return false;
+}
+
+/* "OPTION cluster max_lag" */
+static struct row *find_row(const char *words)
+{
+        for (struct row *r = rows; r < rows + N_ROWS; r++) {
+                size_t n = strlen(r->table);
+                if (strncmp(words, r->table, n) == 0 && words[n] == ' ' &&
+                    strcmp(words + n + 1, r->name) == 0)
+                        return r;
+        }
+        return NULL;
+}
+
+/* "OPTIONS cluster" -> "OPTION cluster", "STATUSES" -> "STATUS"; false: no plural. */
+static bool singular(const char *words, char *table, size_t size)
+{
+        static const char *const plurals[][2] = {
+            {"OPTIONS", "OPTION"}, {"STATUSES", "STATUS"}, {"REASONS", "REASON"}};
+        for (size_t i = 0; i < sizeof plurals / sizeof *plurals; i++) {
+                size_t n = strlen(plurals[i][0]);
+                if (strncmp(words, plurals[i][0], n) == 0 && (words[n] == ' ' || words[n] == '\0')) {
+                        snprintf(table, size, "%s%s", plurals[i][1], words + n);
+                        return true;
+                }
+        }
+        return false;
+}
+
+static void put_marker(const char *words)
+{
+        char table[64];
+        struct row *r = find_row(words);
+        if (strncmp(words, "PAGE ", 5) == 0) {
+                printf("%s \"pinroute %s\" \"pinroute\"\n", words + 5, pinroute_version());
+        } else if (strcmp(words, "COMMANDS") == 0) {
+                ctl_command_help();
+        } else if (r) {
+                put_row(r);
+        } else if (singular(words, table, sizeof table)) {
+                if (!is_table(table))
+                        fail("no such table", words);
+                put_rest(table);
+        } else {
+                fail("no such marker, or no such row", words);
+        }
+}
+
+static void fill(void)
+{
+        char line[4096];
+        while (fgets(line, sizeof line, stdin)) {
+                size_t n = strcspn(line, "\n");
+                line_number++;
+                line[n] = '\0';
+                if (n > 2 && line[0] == '@' && line[n - 1] == '@') {
+                        line[n - 1] = '\0';
+                        put_marker(line + 1);
+                } else {
+                        puts(line);
+                }
+        }
+}
+
+int main(int argc, char **argv)
+{
+        if (argc == 2 && strcmp(argv[1], "--names") == 0) {
+                for (const struct row *r = rows; r < rows + N_ROWS; r++)
+                        printf("%s %s %d\n", r->table, r->name, r->number);
+        } else if (argc == 1) {
+                fill();
+        } else {
+                fprintf(stderr, "usage: manual_tables <PAGE.scd.in >PAGE.scd, or manual_tables --names\n");
+                return 2;
+        }
+        return fflush(stdout) ? 1 : 0;
+}
