@@ -64,6 +64,7 @@ static void move(struct cluster *c, struct cluster_node *n, enum node_state to, 
                  &(struct news_about){NEWS_NODE, c->conf.name, name, from, node_state_name(to)},
                  "%s %s -> %s: %s", name, from, node_state_name(to), why);
         n->state = to;
+        n->state_changes++;
         n->since = now;
         n->resumed = false;
         if (to != NODE_UP)
@@ -471,6 +472,7 @@ void cluster_result(struct cluster *c, unsigned slot, const struct prober_result
                 return; /* given up on, or from before a reload */
         n->asked = 0;
         n->checks++;
+        histogram_add(&n->took, &histogram_of_checks, r->took_us, 1);
         if (r->kind == PROBER_ANSWER) {
                 answered(c, n, r, now);
                 return;

@@ -5,6 +5,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/fence.h"
+#include "daemon/histogram.h"
 #include "daemon/node.h"
 
 /* A node in its slot.  Slots are indices of the store's record; a node keeps its slot while it is configured.
@@ -30,8 +31,9 @@ struct cluster_node {
         uint64_t asked; /* its number; 0: none */
         bool counts;    /* it is a health check: it moves the window */
         struct mono sent, due;
-        uint64_t checks, failures;
+        uint64_t checks, failures, state_changes;
         uint32_t took_us;
+        struct histogram took; /* histogram_of_checks */
 };
 
 struct cluster {

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/address.h"
 #include "daemon/conninfo.h"
 #include "daemon/keyfile.h"
 #include "daemon/option.h"
@@ -475,6 +476,13 @@ static void check_daemon(struct reader *r)
 {
         struct conf *conf = r->conf;
         check_orders(r, SCOPE_DAEMON, &r->given, conf, "[pinrouted]");
+        if (!r->given.bad[OPTION_DAEMON_http_remote] && conf->http_remote != CONF_HTTP_REMOTE_ALLOW &&
+            !address_is_local(conf->http_listen))
+                mistake(
+                    r, r->given.line[OPTION_DAEMON_http_listen], "[pinrouted]", "http_listen",
+                    "%s can be reached from other machines; say http_remote = allow if they may read this, "
+                    "or listen on 127.0.0.1 or [::1]",
+                    conf->http_listen);
         if (conf->key_file[0] && !keyfile_read(conf->key_file, &conf->token_keys, r->complain, r->arg))
                 mistake(r, r->given.line[OPTION_DAEMON_key_file], "[pinrouted]", "key_file",
                         "the keys in it cannot be used, see above; mend that file, or name another");

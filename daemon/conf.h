@@ -17,6 +17,7 @@
 enum conf_no_replica { CONF_NO_REPLICA_PRIMARY = 0, CONF_NO_REPLICA_ERROR = 1 };
 enum conf_cleartext { CONF_CLEARTEXT_REFUSE = 0, CONF_CLEARTEXT_ALLOW = 1 };
 enum conf_log_to { CONF_LOG_TO_STDERR = 0, CONF_LOG_TO_SYSLOG = 1 };
+enum conf_http_remote { CONF_HTTP_REMOTE_REFUSE = 0, CONF_HTTP_REMOTE_ALLOW = 1 };
 enum conf_log_level { CONF_LOG_ERROR = 3, CONF_LOG_WARNING = 4, CONF_LOG_INFO = 6, CONF_LOG_DEBUG = 7 };
 
 /* One line `alias = conninfo role= weight= max_lag=` of a [nodes X] section. */
@@ -50,8 +51,9 @@ struct conf {
         char path[CONF_PATH_MAX];
         char dir[CONF_WORD_MAX];
         char http_listen[CONF_WORD_MAX];
-        char user[CONF_WORD_MAX];  /* whom root's daemon becomes; "": nobody else */
-        char group[CONF_WORD_MAX]; /* group of dir, store and worker socket; "": the daemon's own */
+        char http_host[CONF_WORD_MAX]; /* words; for hosts_admit() */
+        char user[CONF_WORD_MAX];      /* whom root's daemon becomes; "": nobody else */
+        char group[CONF_WORD_MAX];     /* group of dir, store and worker socket; "": the daemon's own */
         char
             operator_group[CONF_WORD_MAX]; /* may use ctl.sock besides root and the daemon's user; "": none */
         char key_file[CONF_WORD_MAX];
@@ -59,6 +61,7 @@ struct conf {
         int64_t stale_after_ms, stale_limit_ms;
         int64_t log_level;
         int64_t log_to;                   /* enum conf_log_to */
+        int64_t http_remote;              /* enum conf_http_remote */
         struct pnr_token_keys token_keys; /* what stands in key_file; n is 0 without one; never shown */
         unsigned n_clusters;
         struct cluster_conf *cluster; /* n_clusters of them */

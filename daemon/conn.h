@@ -9,7 +9,7 @@
 #include "daemon/core.h"
 
 #define CONN_BATCH     512 /* pins of one turn, and so of one transaction; a HELLO counts as one */
-#define CONN_SPARE_FDS 64  /* descriptors beside the connections'; half of them where `ulimit -n` is tight */
+#define CONN_SPARE_FDS 80  /* descriptors beside the connections'; half of them where `ulimit -n` is tight */
 
 struct event;
 struct event_base;

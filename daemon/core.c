@@ -196,6 +196,7 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
         core->group = group;
         core->epoch = random_epoch();
         core->started = core->last_turn = core->heartbeat_due = now;
+        core->started_wall_ms = clock_ms(CLOCK_REALTIME);
         core->suspended_ms = clock_suspended_ms();
         if (!pnr_boot_id(core->boot_id)) {
                 log_error("no boot id in /proc/sys/kernel/random: mount /proc");
@@ -498,6 +499,13 @@ static uint64_t *counter_of(struct core_stats *stats, unsigned op)
         return op == PNR_OP_HOLD ? &stats->holds : op == PNR_OP_TOKEN ? &stats->tokens : &stats->records;
 }
 
+static void count_floored(struct core_stats *stats, unsigned op, unsigned keys)
+{
+        stats->floored_records += keys;
+        stats->floored_holds += op == PNR_OP_HOLD ? keys : 0;
+        stats->floored_tokens += op == PNR_OP_TOKEN ? keys : 0;
+}
+
 static void count_item(struct core *core, const struct core_item *it)
 {
         unsigned keys = it->request.op == PNR_OP_RECORDS ? it->request.n : 1;
@@ -507,7 +515,8 @@ static void count_item(struct core *core, const struct core_item *it)
                 core->stats.hellos++;
         else if (!it->covered) {
                 *counter_of(&core->stats, it->request.op) += keys;
-                core->stats.floored_records += it->reply.generation == 0 ? keys : 0;
+                if (it->reply.generation == 0)
+                        count_floored(&core->stats, it->request.op, keys);
         }
 }
 
@@ -522,6 +531,8 @@ static void commit_batch(struct core *core, struct core_item *items, unsigned n,
                 log_error("store: %s", store_error());
                 return;
         }
+        if (core->header_dirty && !core_is_silent(core, now))
+                core->beat = now;
         core->header_dirty = core->endpoints_dirty = core->admin_dirty = core->issuer.dirty = false;
         core->stats.commits++;
         for (unsigned i = 0; i < n && !core_is_silent(core, now); i++) {

@@ -20,6 +20,8 @@
         X(holds, "holds recorded")                                                                           \
         X(tokens, "tokens that pinned a key")                                                                \
         X(floored_records, "records kept as a floor, not as a pin of their own")                             \
+        X(floored_holds, "holds among them")                                                                 \
+        X(floored_tokens, "tokens among them")                                                               \
         X(refused, "requests answered with a status other than OK")                                          \
         X(commits, "LMDB transactions committed")                                                            \
         X(stalls, "times that the loop stood still")                                                         \
@@ -61,6 +63,8 @@ struct core {
         uint8_t boot_id[16];
         gid_t group;
         struct mono started, last_turn, heartbeat_due, complain_due;
+        struct mono beat;         /* the newest heartbeat that stubs can see; 0: none */
+        int64_t started_wall_ms;  /* since 1970, when `started` was */
         struct mono silent_until; /* an old store could not be retired: acknowledge nothing before this */
         int64_t suspended_ms;
         bool header_dirty, endpoints_dirty, admin_dirty;
@@ -87,6 +91,12 @@ struct mono core_next_due(const struct core *core, struct mono now);
 static inline bool core_is_silent(const struct core *core, struct mono now)
 {
         return !mono_reached(now, core->silent_until);
+}
+
+/* Does it acknowledge writes now? */
+static inline bool core_serves(const struct core *core, struct mono now)
+{
+        return core->store && !core_is_silent(core, now);
 }
 
 struct cluster *core_find_cluster(const struct core *core, const char *name); /* NULL: none, or removed */

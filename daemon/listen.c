@@ -22,6 +22,7 @@
 #define OPERATOR_SOCKET "ctl.sock"
 #define LOCK_FILE       "pinrouted.lock"
 #define BACKLOG         4096
+#define HTTP_BACKLOG    64
 
 bool listen_group(const char *name, gid_t *ret)
 {
@@ -260,6 +261,81 @@ int listen_operators(const struct listen_dir *d)
 {
         return listen_on(d, OPERATOR_SOCKET, SOCK_STREAM, d->operators == (gid_t)-1 ? 0600 : 0660,
                          d->operators);
+}
+
+static bool fail_at(const char *path, const char *what)
+{
+        log_error("http_listen: %s: %s: %s", path, what, strerror(errno));
+        return false;
+}
+
+static bool somebody_listens(const struct sockaddr_un *at)
+{
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        bool heard = fd >= 0 && (!connect(fd, (const struct sockaddr *)at, sizeof *at) || errno == EAGAIN);
+        if (fd >= 0)
+                close(fd);
+        return heard;
+}
+
+/* Takes away what an earlier daemon left. */
+static bool clear_name(const struct sockaddr_un *at)
+{
+        struct stat st;
+        const char *odd = NULL;
+        if (lstat(at->sun_path, &st))
+                return errno == ENOENT || fail_at(at->sun_path, "stat");
+        if (!S_ISSOCK(st.st_mode))
+                odd = "is there, and is no socket: remove it";
+        else if (st.st_uid != 0 && st.st_uid != geteuid())
+                odd = "is there, and is another user's: remove it";
+        else if (somebody_listens(at))
+                odd = "another program listens there: stop it";
+        if (odd) {
+                log_error("http_listen: %s: %s, or name another path", at->sun_path, odd);
+                return false;
+        }
+        return !unlink(at->sun_path) || errno == ENOENT || fail_at(at->sun_path, "unlink");
+}
+
+/* Its directory is one where nobody else could have put another file in the socket's place (vet_path). */
+static bool bind_at(int fd, const struct sockaddr_un *at, gid_t group)
+{
+        mode_t was = umask(0777); /* nobody connects before owner and mode are right */
+        int rc = bind(fd, (const struct sockaddr *)at, sizeof *at);
+        umask(was);
+        if (rc)
+                return fail_at(at->sun_path, "bind (its directory must exist, and `user` may write to it)");
+        if ((group != (gid_t)-1 && lchown(at->sun_path, (uid_t)-1, group)) || chmod(at->sun_path, 0660))
+                return fail_at(at->sun_path, "chgrp (pinrouted's user must belong to `group`) or chmod");
+        return !listen(fd, HTTP_BACKLOG) || fail_at(at->sun_path, "listen");
+}
+
+int listen_at(struct listen_name *n, gid_t group)
+{
+        struct sockaddr_un at = {.sun_family = AF_UNIX};
+        struct stat st;
+        int length = snprintf(at.sun_path, sizeof at.sun_path, "%s", n->path);
+        MUST(length > 0 && (size_t)length < sizeof at.sun_path); /* value.c checks it */
+        if (!vet_path(n->path, (uid_t)-1) || !clear_name(&at))
+                return -1;
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return fail_at(n->path, "socket"), -1;
+        if (!bind_at(fd, &at, group) || (lstat(n->path, &st) && !fail_at(n->path, "stat"))) {
+                close(fd);
+                return -1;
+        }
+        n->dev = st.st_dev;
+        n->ino = st.st_ino;
+        return fd;
+}
+
+void listen_unname(const struct listen_name *n)
+{
+        struct stat st;
+        if (!lstat(n->path, &st) && st.st_dev == n->dev && st.st_ino == n->ino)
+                unlink(n->path);
 }
 
 static bool has_socket(const struct listen_dir *d, const char *name)

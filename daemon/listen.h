@@ -31,6 +31,20 @@ bool listen_open_dir(struct listen_dir *d);
 int listen_workers(const struct listen_dir *d);
 int listen_operators(const struct listen_dir *d);
 
+/* A socket outside of that: at a path of the config's. */
+struct listen_name {
+        const char *path;
+        dev_t dev; /* of its file */
+        ino_t ino;
+};
+
+/* Listening SOCK_STREAM at n->path (0660, of `group`), non-blocking.  Replaces a socket that nobody listens on, and
+ * nothing else.  -1 after logging what is wrong and how to mend it. */
+int listen_at(struct listen_name *n, gid_t group);
+
+/* Unlinks it, if it is still ours. */
+void listen_unname(const struct listen_name *n);
+
 /* Do the two still have their names?  Not after somebody has cleaned up: listen anew, the old one hears nobody. */
 bool listen_has_workers(const struct listen_dir *d);
 bool listen_has_operators(const struct listen_dir *d);

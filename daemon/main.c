@@ -18,6 +18,7 @@
 #include "daemon/conf.h"
 #include "daemon/conn.h"
 #include "daemon/core.h"
+#include "daemon/http.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/news.h"
@@ -44,6 +45,7 @@ static struct {
         struct conns conns;
         struct ops ops;
         struct watch watch;
+        struct http http;
         struct child child;
         struct manager manager;
         bool stop, ready, paused;
@@ -195,9 +197,19 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         turn_woke();
 }
 
+/* libevent's own words, which would go to a stderr that may block: some of them a client can make it say. */
+static void on_libevent(int severity, const char *message)
+{
+        if (severity == EVENT_LOG_ERR)
+                log_error("libevent: %s", message);
+        else
+                log_debug("libevent: %s", message);
+}
+
 static bool set_up_loop(void)
 {
         static const int caught[] = {SIGHUP, SIGTERM, SIGINT, SIGQUIT};
+        event_set_log_callback(on_libevent);
         struct event_config *c = event_config_new();
         if (!c)
                 return false;
@@ -262,6 +274,9 @@ static bool set_up(void)
                 return false;
         if (!set_up_loop())
                 return no_loop();
+        d.http = (struct http){.core = &d.core, .conns = &d.conns, .base = d.base};
+        if (!http_init(&d.http, d.conf, d.dir.group)) /* before the store is touched */
+                return false;
         if (!core_init(&d.core, d.conf, d.dir.group, clock_mono()))
                 return false;
         d.workers = listen_workers(&d.dir);
@@ -380,6 +395,7 @@ static void tear_down(void)
         watch_fini(&d.watch);
         conns_fini(&d.conns);
         ops_fini(&d.ops);
+        http_fini(&d.http);
         child_fini(&d.child);
         close(d.workers);
         close(d.operators);
@@ -446,9 +462,6 @@ static int serve(const char *path)
         if (d.conf->log_to == CONF_LOG_TO_SYSLOG)
                 log_to_syslog(LOG_SYSLOG_PATH);
         log_info("version %s, config %s", PINROUTE_VERSION, path);
-        if (d.conf->http_listen[0])
-                log_warning("http_listen: this version serves no HTTP; `pinroutectl show stats --json` has "
-                            "the numbers");
         if (!set_up())
                 return 1;
         int status = loop();

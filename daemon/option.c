@@ -14,6 +14,7 @@
 #define RECORD_NODE         struct option_node
 #define FIELD_PATH(f)       f
 #define FIELD_LISTEN(f)     f
+#define FIELD_HOSTS(f)      f
 #define FIELD_GROUP(f)      f
 #define FIELD_USER(f)       f
 #define FIELD_FILE(f)       f
@@ -25,6 +26,7 @@
 #define FIELD_LOG_TO(f)     f
 #define FIELD_NO_REPLICA(f) f
 #define FIELD_CLEARTEXT(f)  f
+#define FIELD_REMOTE(f)     f
 #define FIELD_ROLE(f)       f
 
 const struct option options[N_OPTIONS] = {

@@ -10,6 +10,10 @@
 OPTION(dir, DAEMON, PATH, 1, 0, "/run/pinroute", AT_START, "directory of the store and the sockets; a tmpfs")
 OPTION(http_listen, DAEMON, LISTEN, 0, 0, "", AT_START,
        "ADDR:PORT or socket path of /metrics, /healthz and the status page; empty: none")
+OPTION(http_remote, DAEMON, REMOTE, 0, 0, "refuse", AT_START,
+       "an http_listen that other machines can reach: refuse, or allow")
+OPTION(http_host, DAEMON, HOSTS, 0, 0, "", AT_RELOAD,
+       "names that HTTP clients may ask for besides localhost and addresses, separated by spaces")
 OPTION(group, DAEMON, GROUP, 0, 0, "", AT_START,
        "group whose members may route and record; empty: the daemon's own")
 OPTION(user, DAEMON, USER, 0, 0, "", AT_START,

@@ -9,6 +9,8 @@
 
 #include "client/pinroute.h"
 #include "daemon/log.h"
+#include "daemon/measure.h"
+#include "daemon/trouble.h"
 
 static struct store_count count_of(const struct core *core)
 {
@@ -22,27 +24,16 @@ static bool used(const struct cluster_node *n) { return n->conf.name[0] != '\0';
 
 /* ---- nodes ---- */
 
-static double share(const struct cluster *c, unsigned slot)
-{
-        unsigned places = 0;
-        for (unsigned i = 0; i < c->n_schedule; i++)
-                places += c->schedule[i] == slot;
-        return c->n_schedule ? 100.0 * places / c->n_schedule : 0.0;
-}
-
-static void show_position(const struct cluster *c, const struct cluster_node *n, struct json *j)
+static void show_position(const struct cluster *c, unsigned slot, struct json *j)
 {
         char text[32];
-        struct lsn at = n->facts.position, newest = marks_newest(&c->samples).at;
-        if (!n->facts.known || !at.bytes) {
-                json_null(j, "position");
-                json_null(j, "behind_bytes");
-                return;
-        }
+        const struct node_facts *f = &c->node[slot].facts;
+        struct lsn at = f->position;
+        uint64_t bytes;
         snprintf(text, sizeof text, "%" PRIX64 "/%" PRIX64, at.bytes >> 32, at.bytes & UINT32_MAX);
-        json_text(j, "position", text);
-        if (newest.bytes && c->timeline && n->facts.timeline == c->timeline)
-                json_unsigned(j, "behind_bytes", newest.bytes > at.bytes ? newest.bytes - at.bytes : 0);
+        json_text(j, "position", f->known && at.bytes ? text : NULL);
+        if (measure_behind(c, slot, &bytes))
+                json_unsigned(j, "behind_bytes", bytes);
         else
                 json_null(j, "behind_bytes");
 }
@@ -51,28 +42,28 @@ static void show_node(const struct cluster *c, unsigned slot, const char *of_clu
                       struct json *j)
 {
         const struct cluster_node *n = &c->node[slot];
-        bool primary = slot == c->primary;
+        uint64_t lag_ms;
         json_open(j, NULL, '{');
         if (of_cluster)
                 json_text(j, "cluster", of_cluster);
         json_text(j, "name", n->conf.name);
-        json_text(j, "role", primary ? "primary" : "replica");
+        json_text(j, "role", slot == c->primary ? "primary" : "replica");
         json_text(j, "state", node_state_name(n->state));
         json_text(j, "admin", node_admin_name(n->admin));
         json_text(j, "why", n->why);
         json_int(j, "since_ms", mono_since(now, n->since));
-        if (primary || n->facts.lag_ms == LAG_UNKNOWN)
-                json_null(j, "lag_ms");
+        if (measure_lag(c, slot, &lag_ms))
+                json_unsigned(j, "lag_ms", lag_ms);
         else
-                json_int(j, "lag_ms", n->facts.lag_ms);
-        show_position(c, n, j);
+                json_null(j, "lag_ms");
+        show_position(c, slot, j);
         json_int(j, "timeline", n->facts.timeline);
         if (n->facts.known)
                 json_bool(j, "in_recovery", n->facts.in_recovery);
         else
                 json_null(j, "in_recovery");
         json_int(j, "weight", n->conf.weight);
-        json_real(j, "share", share(c, slot));
+        json_real(j, "share", c->n_schedule ? 100.0 * measure_places(c, slot) / c->n_schedule : 0.0);
         json_unsigned(j, "caught_up", n->caught_up);
         if (n->caught_up)
                 json_int(j, "stamp_age_ms", mono_since(now, n->stamp));
@@ -96,69 +87,12 @@ void show_nodes(const struct core *core, struct mono now, struct json *j)
 
 /* ---- status ---- */
 
-static unsigned good_in_a_row(const struct node_window *w)
-{
-        unsigned n = 0;
-        while (n < w->n && window_all(w, n + 1, true))
-                n++;
-        return n;
-}
-
-/* "main/shadow-1 is DOWN: ...".  Nothing is wrong with a node that has yet to show itself: say how far it is.
- */
-static void show_trouble_of(const struct cluster *c, const struct cluster_node *n, struct json *j)
-{
-        char text[PNR_NAME_SIZE * 2 + NODE_WHY_MAX + 32], progress[64];
-        snprintf(progress, sizeof progress, "%u of %" PRId64 " good checks so far", good_in_a_row(&n->window),
-                 c->conf.rise);
-        snprintf(text, sizeof text, "%s/%s is %s: %s", c->conf.name, n->conf.name, node_state_name(n->state),
-                 n->why[0] ? n->why : progress);
-        json_text(j, NULL, text);
-}
-
 static const char *primary_of(const struct cluster *c)
 {
         return c->primary == PNR_NO_NODE ? NULL : c->node[c->primary].conf.name;
 }
 
-/* What keeps this daemon from giving what it was configured to give. */
-static unsigned show_troubles(const struct core *core, struct mono now, struct json *j)
-{
-        unsigned troubles = 0;
-        char text[2 * PNR_NAME_SIZE + 128];
-        for (unsigned i = 0; i < core->n_clusters; i++) {
-                const struct cluster *c = core->cluster[i];
-                for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
-                        const struct cluster_node *n = &c->node[slot];
-                        if (!used(n) || n->state == NODE_UP || n->admin != NODE_READY)
-                                continue;
-                        show_trouble_of(c, n, j);
-                        troubles++;
-                }
-                if (c->split_brain) {
-                        snprintf(text, sizeof text,
-                                 "%s: split brain: more than one node is out of recovery; the primary is %s",
-                                 c->conf.name, primary_of(c) ? primary_of(c) : "unknown");
-                        json_text(j, NULL, text);
-                        troubles++;
-                }
-        }
-        if (core->table_full) {
-                json_text(j, NULL, "the pin table is full: writes are kept as a floor; raise max_pins");
-                troubles++;
-        }
-        if (core->reload_refused) {
-                json_text(
-                    j, NULL,
-                    "the last reload was refused, an older config is in force: `pinrouted -t` tells why");
-                troubles++;
-        }
-        if (!core->store || core_is_silent(core, now)) {
-                json_text(j, NULL, "writes are not being acknowledged: see the log");
-                troubles++;
-        }
-        return troubles;
-}
+static void say_trouble(void *arg, const char *sentence) { json_text(arg, NULL, sentence); }
 
 static void show_cluster(const struct cluster *c, struct mono now, struct json *j)
 {
@@ -195,7 +129,7 @@ void show_status(const struct core *core, unsigned clients, struct mono now, str
         json_int(j, "uptime_ms", mono_since(now, core->started));
         json_text(j, "epoch", epoch);
         json_open(j, "why", '[');
-        unsigned troubles = show_troubles(core, now, j);
+        unsigned troubles = trouble_tell(core, now, say_trouble, j);
         json_close(j, ']');
         json_bool(j, "degraded", troubles > 0);
         json_unsigned(j, "pins", count_of(core).pins);

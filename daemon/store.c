@@ -589,4 +589,5 @@ void store_count(struct store *s, struct store_count *ret)
         mdb_env_info(s->env, &info);
         ret->map_bytes = info.me_mapsize;
         ret->transactions = info.me_last_txnid;
+        ret->reader_slots = info.me_numreaders;
 }

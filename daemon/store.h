@@ -113,6 +113,7 @@ struct store_count {
         uint64_t pin_pages;
         uint64_t used_bytes, map_bytes;
         uint64_t transactions; /* id of the last one */
+        unsigned reader_slots; /* in lock.mdb: ours, and those of who looks in with LMDB's own tools */
 };
 void store_count(struct store *s, struct store_count *ret);
 

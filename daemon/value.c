@@ -37,6 +37,8 @@ static const struct choice *choices(enum value_kind kind)
             {"primary", CONF_NO_REPLICA_PRIMARY}, {"error", CONF_NO_REPLICA_ERROR}, {0}};
         static const struct choice cleartext[] = {
             {"refuse", CONF_CLEARTEXT_REFUSE}, {"allow", CONF_CLEARTEXT_ALLOW}, {0}};
+        static const struct choice remote[] = {
+            {"refuse", CONF_HTTP_REMOTE_REFUSE}, {"allow", CONF_HTTP_REMOTE_ALLOW}, {0}};
         static const struct choice role[] = {{"replica", 0}, {"primary", 1}, {0}};
 
         switch (kind) {
@@ -45,9 +47,11 @@ static const struct choice *choices(enum value_kind kind)
         case VALUE_LOG_TO: return log_to;
         case VALUE_NO_REPLICA: return no_replica;
         case VALUE_CLEARTEXT: return cleartext;
+        case VALUE_REMOTE: return remote;
         case VALUE_ROLE: return role;
         case VALUE_PATH:
         case VALUE_LISTEN:
+        case VALUE_HOSTS:
         case VALUE_GROUP:
         case VALUE_USER:
         case VALUE_FILE:
@@ -202,6 +206,16 @@ static bool name_is_valid(enum value_kind kind, const char *text, char *why)
         return true;
 }
 
+static bool hosts_are_valid(const char *text, char *why)
+{
+        static const char allowed[] = DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._ \t,";
+        size_t n = strspn(text, allowed);
+        return !text[n] || refuse(why,
+                                  "\"%.60s\" is no part of a host's name; say names without ports, such as "
+                                  "metrics.example.com, separated by spaces",
+                                  text + n);
+}
+
 static bool read_text(enum value_kind kind, const char *text, char *field, char *why)
 {
         if (strlen(text) >= VALUE_TEXT_MAX)
@@ -210,6 +224,8 @@ static bool read_text(enum value_kind kind, const char *text, char *field, char 
         if (kind == VALUE_PATH && !path_fits(text, LONGEST_SOCKET, why))
                 return false;
         if (kind == VALUE_LISTEN && !listen_is_valid(text, why))
+                return false;
+        if (kind == VALUE_HOSTS && !hosts_are_valid(text, why))
                 return false;
         if ((kind == VALUE_GROUP || kind == VALUE_USER) && !name_is_valid(kind, text, why))
                 return false;

@@ -13,6 +13,7 @@
 enum value_kind {
         VALUE_PATH,     /* text: absolute, and short enough for a socket in it */
         VALUE_LISTEN,   /* text: ADDR:PORT, absolute path, or "" */
+        VALUE_HOSTS,    /* text: names of hosts, or "" */
         VALUE_GROUP,    /* text: a group's name, or "" */
         VALUE_USER,     /* text: a user's name, or "" */
         VALUE_FILE,     /* text: absolute path, or "" */
@@ -24,6 +25,7 @@ enum value_kind {
         VALUE_LOG_TO,
         VALUE_NO_REPLICA,
         VALUE_CLEARTEXT,
+        VALUE_REMOTE,
         VALUE_ROLE, /* 1: primary */
 };
 

@@ -160,6 +160,14 @@ static const struct bad {
      "[::1]:9899"},
     {"[pinrouted]\nhttp_listen = 10.0.0.1:0\n" GOOD, 2, "[pinrouted] http_listen", "port 0 is out of",
      "say 1..65535"},
+    {"[pinrouted]\nhttp_listen = 0.0.0.0:80\n" GOOD, 2, "[pinrouted] http_listen",
+     "0.0.0.0:80 can be reached from other machines", "say http_remote = allow"},
+    {"[pinrouted]\nhttp_listen = [2001:db8::1]:80\nhttp_remote = refuse\n" GOOD, 2, "[pinrouted] http_listen",
+     "can be reached from other machines", "or listen on 127.0.0.1"},
+    {"[pinrouted]\nhttp_remote = alow\nhttp_listen = 0.0.0.0:80\n" GOOD, 2, "[pinrouted] http_remote",
+     "did you mean allow?", "say refuse or allow"},
+    {"[pinrouted]\nhttp_host = a.example:80\n" GOOD, 2, "[pinrouted] http_host",
+     "\":80\" is no part of a host", "names without ports"},
     {"[pinrouted]\nkey_file = keys\n" GOOD, 2, "[pinrouted] key_file", "not an absolute path",
      "begin it with /"},
     {"[pinrouted]\ngroup = a b\n" GOOD, 2, "[pinrouted] group", "is not a group's name", "/etc/group"},
@@ -355,7 +363,7 @@ Test(conf, windows_files_durations_and_any_order_are_taken)
         cr_expect(a->pin_seconds_ms == 1500 && a->max_lag_ms == 120000 && a->check_interval_ms == 1000);
         cr_expect(a->lag_resume_ms == 5000 && a->node[0].max_lag_ms == 120000 && a->line == 4);
         conf_free(&c);
-        const char *listen[] = {"", "[::1]:80", "/run/pinroute/http.sock", "0.0.0.0:65535"};
+        const char *listen[] = {"", "[::1]:80", "/run/pinroute/http.sock", "127.0.0.1:65535"};
         for (size_t i = 0; i < sizeof listen / sizeof *listen; i++) {
                 char text[200];
                 snprintf(text, sizeof text, "[pinrouted]\nhttp_listen = %s\n" GOOD, listen[i]);
@@ -363,6 +371,16 @@ Test(conf, windows_files_durations_and_any_order_are_taken)
                 cr_expect_str_eq(c->http_listen, listen[i]);
                 conf_free(&c);
         }
+}
+
+Test(conf, what_other_machines_can_reach_is_allowed_in_so_many_words)
+{
+        struct conf *c = load_good("[pinrouted]\nhttp_listen = 0.0.0.0:80\nhttp_remote = allow\n"
+                                   "http_host = metrics.example.com app-1\n" GOOD);
+        cr_expect_str_eq(c->http_listen, "0.0.0.0:80");
+        cr_expect_str_eq(c->http_host, "metrics.example.com app-1");
+        cr_expect_eq(c->http_remote, CONF_HTTP_REMOTE_ALLOW);
+        conf_free(&c);
 }
 
 static void write_row(void *arg, const char *section, const char *key, const char *value, bool is_default,

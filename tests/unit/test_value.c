@@ -65,11 +65,11 @@ Test(value, what_is_shown_is_read_back)
                 enum value_kind kind;
                 const char *text;
         } rows[] = {
-            {VALUE_COUNT, "17"},           {VALUE_SECONDS, "15"},      {VALUE_SECONDS, "1500ms"},
-            {VALUE_DURATION, "15s"},       {VALUE_DURATION, "10ms"},   {VALUE_ON_OFF, "on"},
-            {VALUE_ON_OFF, "off"},         {VALUE_LOG_LEVEL, "debug"}, {VALUE_ROLE, "primary"},
-            {VALUE_LOG_TO, "syslog"},      {VALUE_LOG_TO, "stderr"},   {VALUE_NO_REPLICA, "error"},
-            {VALUE_NO_REPLICA, "primary"}, {VALUE_LOG_LEVEL, "error"},
+            {VALUE_COUNT, "17"},        {VALUE_SECONDS, "15"},       {VALUE_SECONDS, "1500ms"},
+            {VALUE_DURATION, "15s"},    {VALUE_DURATION, "10ms"},    {VALUE_ON_OFF, "on"},
+            {VALUE_ON_OFF, "off"},      {VALUE_LOG_LEVEL, "debug"},  {VALUE_ROLE, "primary"},
+            {VALUE_REMOTE, "allow"},    {VALUE_NO_REPLICA, "error"}, {VALUE_NO_REPLICA, "primary"},
+            {VALUE_LOG_LEVEL, "error"}, {VALUE_LOG_TO, "syslog"},    {VALUE_LOG_TO, "stderr"},
         };
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
                 char shown[VALUE_TEXT_MAX];
@@ -105,6 +105,11 @@ Test(value, paths_addresses_and_groups_are_looked_at)
             {VALUE_LISTEN, "1.2.3.4:0", false},
             {VALUE_LISTEN, "1.2.3.4", false},
             {VALUE_LISTEN, "/run/pinroute/http", true},
+            {VALUE_HOSTS, "", true},
+            {VALUE_HOSTS, "a.example, b-1 C_2", true},
+            {VALUE_HOSTS, "a.example:80", false},
+            {VALUE_HOSTS, "http://a.example", false},
+            {VALUE_HOSTS, "*", false},
             {VALUE_USER, "games", true},
             {VALUE_USER, "", true},
             {VALUE_USER, "two words", false},

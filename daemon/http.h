@@ -1,0 +1,56 @@
+/* http.h -- the HTTP server: a few pages about the daemon, read-only, over libevent's evhttp.
+ *
+ * GET and HEAD of the paths in http.c's table; one request per connection.  Who may ask: whoever can reach http_listen,
+ * which is this machine alone unless http_remote = allow; a Host header must be one that hosts.h admits (not on a Unix
+ * socket, where no browser comes).  A client has HTTP_PATIENCE_MS from connecting to the last byte of its answer, and
+ * HTTP_CROWDED_MS while others wait for its place. */
+#ifndef PINROUTED_HTTP_H
+#define PINROUTED_HTTP_H
+
+#include <sys/types.h>
+
+#include "daemon/conn.h"
+#include "daemon/core.h"
+#include "daemon/listen.h"
+
+#define HTTP_CLIENTS_MAX 16 /* connections at once; CONN_SPARE_FDS has room for them */
+#define HTTP_PATIENCE_MS 5000
+#define HTTP_CROWDED_MS  250
+
+/* What a page is made of. */
+struct http_ask {
+        const struct core *core;
+        const struct conns *conns;
+        struct mono now;
+        const char *query; /* behind the ?, as it came: hostile */
+};
+
+struct bufferevent;
+struct evconnlistener;
+struct event;
+struct event_base;
+struct evhttp;
+
+struct http {
+        const struct core *core;
+        const struct conns *conns;
+        struct event_base *base;
+        struct evhttp *server; /* NULL: http_listen is empty */
+        struct evconnlistener *listener;
+        struct event *look;
+        char where[CONF_WORD_MAX]; /* http_listen; a reload does not change it */
+        struct listen_name name;   /* ino 0: it listens on an address */
+        bool rests;                /* takes nobody: every place is in use, or no descriptor is left */
+        unsigned n;
+        struct http_client {
+                struct bufferevent *b; /* ours and evhttp's */
+                struct mono since;
+        } client[HTTP_CLIENTS_MAX];
+};
+
+/* core, conns and base are set, and may come alive later: listens as conf says, and is heard with event_base_loop().
+ * `group` as listen_at().  False after logging why not and how to mend it. */
+bool http_init(struct http *h, const struct conf *conf, gid_t group);
+void http_fini(struct http *h); /* also of one that was never initialised but is all 0 */
+
+#endif

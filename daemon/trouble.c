@@ -1,0 +1,68 @@
+/* trouble.c -- what keeps this daemon from giving what it was configured to give, in sentences.
+ * Reads the core; the only file that decides what counts as degraded. */
+#include "daemon/trouble.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+struct teller {
+        trouble_say_fn *say;
+        void *arg;
+        unsigned told;
+};
+
+__attribute__((format(printf, 2, 3))) static void tell(struct teller *t, const char *format, ...)
+{
+        char text[2 * PNR_NAME_SIZE + NODE_WHY_MAX + 128];
+        va_list args;
+        va_start(args, format);
+        vsnprintf(text, sizeof text, format, args);
+        va_end(args);
+        t->say(t->arg, text);
+        t->told++;
+}
+
+static unsigned good_in_a_row(const struct node_window *w)
+{
+        unsigned n = 0;
+        while (n < w->n && window_all(w, n + 1, true))
+                n++;
+        return n;
+}
+
+/* "main/shadow-1 is DOWN: ...".  Nothing is wrong with a node that has yet to show itself: say how far it is. */
+static void tell_of_node(const struct cluster *c, const struct cluster_node *n, struct teller *t)
+{
+        char progress[64];
+        if (!n->conf.name[0] || n->state == NODE_UP || n->admin != NODE_READY)
+                return;
+        snprintf(progress, sizeof progress, "%u of %" PRId64 " good checks so far", good_in_a_row(&n->window),
+                 c->conf.rise);
+        tell(t, "%s/%s is %s: %s", c->conf.name, n->conf.name, node_state_name(n->state),
+             n->why[0] ? n->why : progress);
+}
+
+static void tell_of_cluster(const struct cluster *c, struct teller *t)
+{
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
+                tell_of_node(c, &c->node[slot], t);
+        if (c->split_brain)
+                tell(t, "%s: split brain: more than one node is out of recovery; the primary is %s",
+                     c->conf.name, c->primary == PNR_NO_NODE ? "unknown" : c->node[c->primary].conf.name);
+}
+
+unsigned trouble_tell(const struct core *core, struct mono now, trouble_say_fn *say, void *arg)
+{
+        struct teller t = {.say = say, .arg = arg};
+        for (unsigned i = 0; i < core->n_clusters; i++)
+                tell_of_cluster(core->cluster[i], &t);
+        if (core->table_full)
+                tell(&t, "the pin table is full: writes are kept as a floor; raise max_pins");
+        if (core->reload_refused)
+                tell(&t,
+                     "the last reload was refused, an older config is in force: `pinrouted -t` tells why");
+        if (!core_serves(core, now))
+                tell(&t, "writes are not being acknowledged: see the log");
+        return t.told;
+}
