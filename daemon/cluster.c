@@ -375,6 +375,8 @@ static enum node_verdict replica_told(struct cluster *c, struct cluster_node *n,
         n->caught_up = n->facts.timeline || !by.primary_answers ? n->proven : 0;
         n->stamp = n->sent;
         c->dirty = true;
+        if (n->caught_up && cluster_schedules(c, n))
+                release_reach(&c->release, n->caught_up, now);
         n->resumed = n->resumed && n->facts.lag_ms == LAG_UNKNOWN;
         return v;
 }
@@ -509,6 +511,7 @@ static void ask(struct cluster *c, struct cluster_node *n, struct mono now, clus
 void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *fn, void *arg)
 {
         floor_look(c, now);
+        release_expire(&c->release, now);
         FOR_EACH_NODE (c, n) {
                 if (n->admin == NODE_MAINT)
                         continue;

@@ -7,6 +7,7 @@
 #include "daemon/fence.h"
 #include "daemon/histogram.h"
 #include "daemon/node.h"
+#include "daemon/release.h"
 
 /* A node in its slot.  Slots are indices of the store's record; a node keeps its slot while it is configured.
  */
@@ -63,6 +64,7 @@ struct cluster {
         uint64_t last_number;
         bool dirty; /* the record differs from the one last published */
         uint64_t floors, fences, primary_changes;
+        struct release release;
 };
 
 void cluster_init(struct cluster *c, const struct cluster_conf *conf, unsigned number, struct mono now);

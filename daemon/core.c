@@ -298,6 +298,8 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
             .cluster = c->number,
         };
         it->reply.generation = add.generation;
+        it->cluster = as_floor ? NULL : c;
+        it->until = until;
         if (hold)
                 cluster_hold(c, until);
         if (!as_floor)
@@ -328,6 +330,7 @@ static int apply(struct core *core, struct core_item *it, bool as_floor, struct 
             .now_ms = now.ms,
         };
         it->covered = false;
+        it->cluster = NULL;
         if (q->op == PNR_OP_HELLO) {
                 it->reply.turn = core->cursor++;
                 it->reply.records_max = PNR_RECORDS_MAX;
@@ -506,7 +509,7 @@ static void count_floored(struct core_stats *stats, unsigned op, unsigned keys)
         stats->floored_tokens += op == PNR_OP_TOKEN ? keys : 0;
 }
 
-static void count_item(struct core *core, const struct core_item *it)
+static void count_item(struct core *core, const struct core_item *it, struct mono now)
 {
         unsigned keys = it->request.op == PNR_OP_RECORDS ? it->request.n : 1;
         if (it->reply.status != PINROUTE_OK)
@@ -515,7 +518,10 @@ static void count_item(struct core *core, const struct core_item *it)
                 core->stats.hellos++;
         else if (!it->covered) {
                 *counter_of(&core->stats, it->request.op) += keys;
-                if (it->reply.generation == 0)
+                if (it->cluster)
+                        release_record(&it->cluster->release, it->reply.generation, keys,
+                                       it->request.op == PNR_OP_HOLD, it->until, now);
+                else
                         count_floored(&core->stats, it->request.op, keys);
         }
 }
@@ -537,7 +543,7 @@ static void commit_batch(struct core *core, struct core_item *items, unsigned n,
         core->stats.commits++;
         for (unsigned i = 0; i < n && !core_is_silent(core, now); i++) {
                 items[i].answered = true;
-                count_item(core, &items[i]);
+                count_item(core, &items[i], now);
         }
 }
 

@@ -49,7 +49,9 @@ struct core_item {
         const uint64_t (*keys)[2]; /* RECORDS: request.n of them, whoever's they are */
         struct pnr_reply reply;
         bool answered; /* committed: the reply may be sent.  If not, the connection is to be closed */
-        bool covered;  /* a token's write was pinned already: nothing was merged */
+        struct cluster *cluster; /* whose pins were merged; NULL: no pins were */
+        struct mono until;       /* their deadline */
+        bool covered;            /* a token's write was pinned already: nothing was merged */
 };
 
 struct core {

@@ -36,6 +36,14 @@ METRIC(node_check_duration_seconds, HISTOGRAM, NODE, "cluster,node",
 
 METRIC(pins, GAUGE, DAEMON, "", "Pins in the store, expired ones that the sweep has not met yet included.")
 METRIC(pins_max, GAUGE, DAEMON, "", "Pins that the store has room for: max_pins.")
+METRIC(pins_created_total, COUNTER, CLUSTER, "cluster",
+       "Keys whose pin was made or renewed, holds and tokens among them; floors are none.")
+METRIC(pins_released_early_total, COUNTER, CLUSTER, "cluster",
+       "Those of them that a replica, in the schedule, had caught up with before their deadline.")
+METRIC(pins_expired_total, COUNTER, CLUSTER, "cluster",
+       "Those of them whose deadline came first; holds always.")
+METRIC(early_release_delay_seconds, HISTOGRAM, CLUSTER, "cluster",
+       "Time from a pin's record to the first replica that had caught up with it.")
 METRIC(early_release, GAUGE, CLUSTER, "cluster", "1 if early_release is on, else 0.")
 METRIC(floors_raised_total, COUNTER, CLUSTER, "cluster",
        "Times that all keys of the cluster began to count as pinned, or went on to.")

@@ -112,6 +112,14 @@ PUT_STAT(prober_starts_total, prober_starts)
 
 /* ---- a cluster ---- */
 
+PUT(early_release_delay_seconds)
+{
+        prom_histogram(p, &a->labels, &a->c->release.delay, &histogram_of_releases);
+}
+
+PUT_COUNT(pins_created_total, a->c->release.created)
+PUT_COUNT(pins_released_early_total, a->c->release.early)
+PUT_COUNT(pins_expired_total, a->c->release.expired)
 PUT_COUNT(early_release, a->c->conf.early_release != 0)
 PUT_COUNT(floors_raised_total, a->c->floors)
 PUT_COUNT(floor_active, !mono_reached(a->now, a->c->floor_until))
