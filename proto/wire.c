@@ -41,6 +41,7 @@ bool pnr_request_valid(const struct pnr_request *q, size_t size)
                 return false;
         switch (q->op) {
         case PNR_OP_HELLO:
+        case PNR_OP_COUNTS:
                 return all_zero(q->cluster, sizeof q->cluster) && !q->key[0] && !q->key[1] && !q->ms &&
                        !q->stamp;
         case PNR_OP_RECORD:

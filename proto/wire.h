@@ -35,7 +35,14 @@ enum pnr_op {
                            * for `ms`, unless its pin covers the stamp already */
         PNR_OP_RECORDS = 5, /* writes of these keys have committed: RECORD for each, all in one commit; for a
                              * daemon whose HELLO said that it takes so many */
+        PNR_OP_COUNTS =
+            6, /* asks for the memory to count decisions in (counts.h), of a daemon whose HELLO said
+                             * PNR_FEATURE_COUNTS; cluster and key are 0.  With the reply come two descriptors
+                             * (SCM_RIGHTS), the family's and the common one, unless it is E_REFUSED */
 };
+
+/* What a daemon can do beside; a stub of before takes them for reserved bytes. */
+enum pnr_feature { PNR_FEATURE_COUNTS = 1 };
 
 struct pnr_request {
         uint32_t magic;
@@ -69,8 +76,8 @@ struct pnr_reply {
         uint64_t epoch;       /* of the daemon that answers */
         int64_t now_ms;       /* its CLOCK_MONOTONIC, for stubs in another time namespace */
         uint64_t turn;        /* HELLO: where this process starts in every schedule */
-        uint64_t generation;  /* all but HELLO: what the pins now carry; 0: they became a floor */
-        uint64_t reserved;
+        uint64_t generation;  /* of what pins: what the pins now carry; 0: they became a floor */
+        uint64_t features;    /* HELLO: enum pnr_feature, or'ed; 0 in all others */
 };
 static_assert(sizeof(struct pnr_reply) == 64, "on the wire: bump PNR_WIRE_VERSION, add a golden frame");
 

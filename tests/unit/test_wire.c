@@ -50,11 +50,14 @@ Test(wire, frames_are_the_bytes_that_their_version_says)
 {
         struct pnr_request hello = {
             .magic = PNR_WIRE_MAGIC, .version = PNR_WIRE_VERSION, .op = PNR_OP_HELLO, .number = 1};
-        struct pnr_request q = record(), hold = record(), token = record();
+        struct pnr_request q = record(), hold = record(), token = record(), counts = hello;
         struct pnr_records many = records(PNR_RECORDS_MAX);
-        struct pnr_reply r = reply(), welcome = reply();
+        struct pnr_reply r = reply(), welcome = reply(), able;
         welcome.op = PNR_OP_HELLO;
         welcome.records_max = PNR_RECORDS_MAX;
+        able = welcome; /* of a daemon that knows counts; the other is of one before */
+        able.features = PNR_FEATURE_COUNTS;
+        counts.op = PNR_OP_COUNTS;
         hold.op = PNR_OP_HOLD;
         hold.ms = 500;
         token.op = PNR_OP_TOKEN;
@@ -67,6 +70,8 @@ Test(wire, frames_are_the_bytes_that_their_version_says)
         expect_golden("wire-1-records", &many, sizeof many, BUMP);
         expect_golden("wire-1-reply", &r, sizeof r, BUMP);
         expect_golden("wire-1-reply-hello", &welcome, sizeof welcome, BUMP);
+        expect_golden("wire-1-counts", &counts, sizeof counts, BUMP);
+        expect_golden("wire-1-reply-hello-counts", &able, sizeof able, BUMP);
 }
 
 Test(wire, a_request_is_taken_only_if_every_byte_is_known)
@@ -132,18 +137,22 @@ Test(wire, a_frame_of_records_has_its_own_size_and_its_keys_and_nothing_behind_t
         }
 }
 
-Test(wire, hello_carries_nothing)
+Test(wire, hello_and_counts_carry_nothing)
 {
-        struct pnr_request hello = {.magic = PNR_WIRE_MAGIC, .version = 1, .op = PNR_OP_HELLO}, q = hello;
-        cr_expect(pnr_request_valid(&q, sizeof q));
-        q.cluster[63] = 1;
-        cr_expect_not(pnr_request_valid(&q, sizeof q));
-        q = hello, q.key[1] = 1;
-        cr_expect_not(pnr_request_valid(&q, sizeof q));
-        q = hello, q.ms = 1;
-        cr_expect_not(pnr_request_valid(&q, sizeof q));
-        q = hello, q.stamp = 1;
-        cr_expect_not(pnr_request_valid(&q, sizeof q));
+        for (int i = 0; i < 2; i++) {
+                struct pnr_request whole = {
+                    .magic = PNR_WIRE_MAGIC, .version = 1, .op = i ? PNR_OP_COUNTS : PNR_OP_HELLO};
+                struct pnr_request q = whole;
+                cr_expect(pnr_request_valid(&q, sizeof q));
+                q.cluster[63] = 1;
+                cr_expect_not(pnr_request_valid(&q, sizeof q));
+                q = whole, q.key[1] = 1;
+                cr_expect_not(pnr_request_valid(&q, sizeof q));
+                q = whole, q.ms = 1;
+                cr_expect_not(pnr_request_valid(&q, sizeof q));
+                q = whole, q.stamp = 1;
+                cr_expect_not(pnr_request_valid(&q, sizeof q));
+        }
 }
 
 Test(wire, a_reply_is_taken_only_for_the_request_that_was_asked)
