@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client/pinroute.h"
 #include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/turn.h"
@@ -265,6 +266,43 @@ void conns_listen(struct conns *cs, int listener)
                 event_add(cs->acceptable, NULL);
 }
 
+static bool send_plain(const struct conn *c, const struct pnr_reply *r)
+{
+        return send(c->fd, r, sizeof *r, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *r;
+}
+
+static bool send_handing(const struct conn *c, struct pnr_reply *r, const int fd[2])
+{
+        union {
+                char bytes[CMSG_SPACE(2 * sizeof *fd)];
+                struct cmsghdr first;
+        } room = {{0}};
+        struct iovec from = {.iov_base = r, .iov_len = sizeof *r};
+        struct msghdr m = {
+            .msg_iov = &from, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof room};
+        room.first = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(2 * sizeof *fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&room.first), fd, 2 * sizeof *fd);
+        return sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *r;
+}
+
+/* Refuses where there is nothing to hand out, or the kernel has too many descriptors under way already. */
+static bool send_counts(struct conn *c, struct pnr_reply *r)
+{
+        struct core *core = c->all->core;
+        int fd[2];
+        if (!c->handed && core->counts && counts_give(core->counts, fd)) {
+                c->handed = true;
+                bool sent = send_handing(c, r, fd);
+                close(fd[0]);
+                if (sent || errno != ETOOMANYREFS)
+                        return sent;
+        }
+        core->stats.counts_refused++;
+        r->status = PINROUTE_E_REFUSED;
+        return send_plain(c, r);
+}
+
 static bool answer(struct conns *cs, struct conn *c, struct core_item *it)
 {
         if (it->reply.op ==
@@ -275,8 +313,8 @@ static bool answer(struct conns *cs, struct conn *c, struct core_item *it)
         c->last = cs->core->last_turn;
         TAILQ_REMOVE(&cs->by_use, c, by_use);
         TAILQ_INSERT_TAIL(&cs->by_use, c, by_use);
-        if (it->answered && send(c->fd, &it->reply, sizeof it->reply, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-                                (ssize_t)sizeof it->reply)
+        if (it->answered &&
+            (it->reply.op == PNR_OP_COUNTS ? send_counts(c, &it->reply) : send_plain(c, &it->reply)))
                 return true;
         cs->core->stats.closed_slow += it->answered && errno == EAGAIN;
         drop(c);

@@ -29,6 +29,7 @@ struct conn {
         uint64_t requests;
         bool in_batch;
         bool waits;          /* its turn was full: among the first in the next one */
+        bool handed;         /* it has asked for memory to count in: once is enough */
         enum conn_next next; /* reset when that frame is taken */
 };
 

@@ -60,6 +60,28 @@ static struct cluster *place_cluster(struct core *core, const char *name, struct
         return NULL;
 }
 
+struct names {
+        char cluster[PNR_NAME_SIZE], node[PNR_NODES_MAX][PNR_NAME_SIZE];
+};
+
+static struct names names_of(const struct cluster *c)
+{
+        struct names n;
+        memcpy(n.cluster, c->conf.name, sizeof n.cluster);
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++)
+                memcpy(n.node[i], c->node[i].conf.name, sizeof n.node[i]);
+        return n;
+}
+
+/* What was decided for the node that had a slot before says nothing of the one that has it now. */
+static void forget_others(struct core *core, const struct cluster *c, const struct names *were)
+{
+        bool renamed = strcmp(c->conf.name, were->cluster) != 0;
+        for (unsigned i = 0; core->counts && i < PNR_NODES_MAX; i++)
+                if (renamed || strcmp(c->node[i].conf.name, were->node[i]) != 0)
+                        counts_forget(core->counts, c->number, i);
+}
+
 static void configure_cluster(struct core *core, const struct cluster_conf *conf, struct mono now)
 {
         struct cluster *c = place_cluster(core, conf->name, now);
@@ -69,16 +91,19 @@ static void configure_cluster(struct core *core, const struct cluster_conf *conf
                           conf->name, core->n_clusters);
                 return;
         }
-        if (!c->removed) {
+        struct names were = names_of(c);
+        if (c->removed)
+                cluster_return(c, conf, now);
+        else
                 cluster_configure(c, conf, now);
-                return;
-        }
-        cluster_return(c, conf, now);
+        forget_others(core, c, &were);
 }
 
 void core_configure(struct core *core, const struct conf *conf, struct mono now)
 {
         core->conf = conf;
+        if (core->counts)
+                counts_read(core->counts, core->n_clusters); /* for whom has its slot until now */
         issuer_configure(&core->issuer, &conf->token_keys);
         for (unsigned i = 0; i < core->n_clusters; i++) {
                 bool kept = false;
@@ -334,9 +359,12 @@ static int apply(struct core *core, struct core_item *it, bool as_floor, struct 
         if (q->op == PNR_OP_HELLO) {
                 it->reply.turn = core->cursor++;
                 it->reply.records_max = PNR_RECORDS_MAX;
+                it->reply.features = core->counts ? PNR_FEATURE_COUNTS : 0;
                 core->header_dirty = true;
                 return STORE_OK;
         }
+        if (q->op == PNR_OP_COUNTS) /* conn.c has what is handed out */
+                return STORE_OK;
         struct cluster *c = core_find_cluster(core, q->cluster);
         if (!c || lacks_something(q)) {
                 it->reply.status = c ? PINROUTE_E_INVALID : PINROUTE_E_CLUSTER;
@@ -516,7 +544,7 @@ static void count_item(struct core *core, const struct core_item *it, struct mon
                 core->stats.refused++;
         else if (it->request.op == PNR_OP_HELLO)
                 core->stats.hellos++;
-        else if (!it->covered) {
+        else if (!it->covered && it->request.op != PNR_OP_COUNTS) {
                 *counter_of(&core->stats, it->request.op) += keys;
                 if (it->cluster)
                         release_record(&it->cluster->release, it->reply.generation, keys,

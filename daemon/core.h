@@ -5,6 +5,7 @@
 
 #include "daemon/cluster.h"
 #include "daemon/conf.h"
+#include "daemon/counts.h"
 #include "daemon/issuer.h"
 #include "daemon/news.h"
 #include "daemon/store.h"
@@ -35,6 +36,7 @@
         X(closed_idle, "idle connections closed to make room for new ones")                                  \
         X(closed_in_turn, "busy connections closed to give others their turn")                               \
         X(accept_failures, "times that no connection could be accepted")                                     \
+        X(counts_refused, "processes that got no memory to count their decisions in")                        \
         X(prober_starts, "times that the prober was started")
 
 struct core_stats {
@@ -57,6 +59,7 @@ struct core_item {
 struct core {
         const struct conf *conf;
         struct store *store;
+        struct counts *counts;                     /* main.c's; NULL: no process is handed memory */
         struct cluster *cluster[PNR_CLUSTERS_MAX]; /* by the store's number */
         unsigned n_clusters;
         uint64_t epoch, cursor;

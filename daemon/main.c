@@ -49,6 +49,7 @@ static struct {
         struct child child;
         struct manager manager;
         bool stop, ready, paused;
+        unsigned families_max;   /* descriptors for core.counts */
         struct mono sockets_due; /* to be looked for */
 } d;
 
@@ -122,15 +123,18 @@ static void say_restart(void *arg, const char *key)
         l->say(l->arg, message);
 }
 
-/* conn.c keeps to what the limit is. */
+/* conn.c keeps to what the limit is; what is left is for the memory of processes that count. */
 static void raise_descriptor_limit(void)
 {
         struct rlimit l;
-        rlim_t want = (rlim_t)d.conf->max_clients + CONN_SPARE_FDS;
-        if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= want)
+        rlim_t clients = (rlim_t)d.conf->max_clients, want = clients + CONN_SPARE_FDS, all = want + clients;
+        if (getrlimit(RLIMIT_NOFILE, &l))
                 return;
-        l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
-        setrlimit(RLIMIT_NOFILE, &l);
+        if (l.rlim_cur < all) {
+                l.rlim_cur = l.rlim_max < all ? l.rlim_max : all;
+                setrlimit(RLIMIT_NOFILE, &l);
+        }
+        d.families_max = (unsigned)(l.rlim_cur >= all ? clients : l.rlim_cur > want ? l.rlim_cur - want : 0);
         if (l.rlim_cur < want)
                 log_warning("only %lu descriptors allowed (ulimit -n): fewer clients at once than "
                             "max_clients, which is %" PRId64,
@@ -156,6 +160,8 @@ static bool take_config(ops_say_fn *say, void *say_arg)
         d.conf = new;
         log_set_level((int)new->log_level);
         raise_descriptor_limit();
+        if (d.core.counts)
+                counts_limit(d.core.counts, d.families_max);
         core_configure(&d.core, new, clock_mono());
         for (unsigned node = 0; node < PROBER_NODES_MAX; node++)
                 child_retell(&d.child, node);
@@ -279,6 +285,11 @@ static bool set_up(void)
                 return false;
         if (!core_init(&d.core, d.conf, d.dir.group, clock_mono()))
                 return false;
+        d.core.counts = counts_open();
+        if (d.core.counts)
+                counts_limit(d.core.counts, d.families_max);
+        else
+                log_warning("no memory to count decisions in: %s", strerror(errno));
         d.workers = listen_workers(&d.dir);
         d.operators = listen_operators(&d.dir);
         if (d.workers < 0 || d.operators < 0)
@@ -377,6 +388,8 @@ static int loop(void)
                 core_turn(&d.core, d.conns.item, d.conns.n_batch, ask, NULL, now);
                 watch_turn(&d.watch, &d.conns, now);
                 conns_reply(&d.conns);
+                if (d.core.counts)
+                        counts_turn(d.core.counts, d.core.n_clusters, now);
                 d.core.stats.prober_starts = d.child.starts;
                 mind_silence(now);
                 mind_sockets(now);
@@ -399,6 +412,7 @@ static void tear_down(void)
         child_fini(&d.child);
         close(d.workers);
         close(d.operators);
+        counts_close(&d.core.counts);
         core_fini(&d.core);
         listen_close_dir(&d.dir);
         event_free(d.tick);

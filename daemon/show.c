@@ -11,6 +11,7 @@
 #include "daemon/log.h"
 #include "daemon/measure.h"
 #include "daemon/trouble.h"
+#include "proto/counts.h"
 
 static struct store_count count_of(const struct core *core)
 {
@@ -234,6 +235,38 @@ void show_config(const struct core *core, struct json *j)
         json_close(j, ']');
 }
 
+static void show_decision(const struct counts *counts, const char *cluster, unsigned number, const char *node,
+                          unsigned slot, struct json *j)
+{
+        for (unsigned reason = 0; reason < PNR_COUNT_REASONS; reason++) {
+                uint64_t n = counts_of(counts, number, slot, reason);
+                if (!n)
+                        continue;
+                json_open(j, NULL, '{');
+                json_text(j, "cluster", cluster);
+                json_text(j, "node", node);
+                json_text(j, "reason", pinroute_reason_name((int)reason));
+                json_unsigned(j, "count", n);
+                json_close(j, '}');
+        }
+}
+
+/* What processes have decided since this daemon started: rows that are not 0. */
+static void show_decisions(const struct core *core, struct json *j)
+{
+        json_open(j, "decisions", '[');
+        if (core->counts) {
+                counts_read(core->counts, core->n_clusters);
+                show_decision(core->counts, "", 0, "", PNR_NO_NODE, j);
+                for (unsigned i = 0; i < core->n_clusters; i++)
+                        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
+                                if (used(&core->cluster[i]->node[slot]))
+                                        show_decision(core->counts, core->cluster[i]->conf.name, i,
+                                                      core->cluster[i]->node[slot].conf.name, slot, j);
+        }
+        json_close(j, ']');
+}
+
 void show_stats(const struct core *core, struct json *j)
 {
         uint64_t floors = 0, fences = 0, split_brains = 0, changes = 0;
@@ -258,5 +291,7 @@ void show_stats(const struct core *core, struct json *j)
         json_unsigned(j, "store_used_bytes", count.used_bytes);
         json_unsigned(j, "store_map_bytes", count.map_bytes);
         json_unsigned(j, "transactions", count.transactions);
+        json_unsigned(j, "processes", core->counts ? counts_processes(core->counts) : 0);
         json_close(j, '}');
+        show_decisions(core, j);
 }
