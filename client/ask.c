@@ -151,12 +151,60 @@ static enum outcome say(struct ask *a, struct pnr_request *q, int64_t deadline_n
         return DONE;
 }
 
+/* Descriptors that came with a reply, and what they stood for then. */
+struct handed {
+        int fd[2]; /* -1: none */
+        struct stat is[2];
+};
+
+static void note_handed(struct handed *h, struct msghdr *m)
+{
+        const struct cmsghdr *c = CMSG_FIRSTHDR(m);
+        if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                return;
+        memcpy(h->fd, CMSG_DATA(c), c->cmsg_len < CMSG_LEN(sizeof h->fd) ? sizeof *h->fd : sizeof h->fd);
+        for (unsigned i = 0; i < 2; i++)
+                if (h->fd[i] >= 0 && fstat(h->fd[i], &h->is[i]))
+                        h->fd[i] = -1;
+}
+
+static void close_handed(const struct handed *h)
+{
+        struct stat st;
+        for (unsigned i = 0; i < 2; i++)
+                if (h->fd[i] >= 0 && fstat(h->fd[i], &st) == 0 && st.st_dev == h->is[i].st_dev &&
+                    st.st_ino == h->is[i].st_ino)
+                        close(h->fd[i]);
+}
+
+static ssize_t get_handed(int fd, struct pnr_reply *r, struct handed *h)
+{
+        union {
+                char bytes[CMSG_SPACE(sizeof h->fd)];
+                struct cmsghdr aligned;
+        } room;
+        struct iovec to = {.iov_base = r, .iov_len = sizeof *r};
+        struct msghdr m = {
+            .msg_iov = &to, .msg_iovlen = 1, .msg_control = room.bytes, .msg_controllen = sizeof room.bytes};
+        ssize_t n = recvmsg(fd, &m, MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n >= 0)
+                note_handed(h, &m);
+        return n;
+}
+
+/* Where no descriptors are expected (h is NULL), there is no room for any, and the kernel drops them. */
+static ssize_t get(int fd, struct pnr_reply *r, struct handed *h)
+{
+        return h ? get_handed(fd, r, h) : recv(fd, r, sizeof *r, MSG_TRUNC | MSG_DONTWAIT);
+}
+
 /* One frame in, to whatever was asked. */
-static enum outcome hear(struct ask *a, int64_t deadline_ns, struct pnr_reply *r, size_t *size)
+static enum outcome hear(struct ask *a, int64_t deadline_ns, struct pnr_reply *r, size_t *size,
+                         struct handed *h)
 {
         const struct ask_socket *s = &a->fresh->socket;
         while (still_ours(s)) {
-                ssize_t n = recv(s->number - 1, r, sizeof *r, MSG_TRUNC | MSG_DONTWAIT);
+                ssize_t n = get(s->number - 1, r, h);
                 if (n >= 0) {
                         *size = (size_t)n;
                         return DONE;
@@ -176,7 +224,7 @@ static enum outcome hear_ahead(struct ask *a, uint64_t number, int64_t deadline_
         for (const struct sent_one *next; (next = sent_next(sent)) && next->number <= number;) {
                 struct pnr_reply r;
                 size_t size;
-                enum outcome o = hear(a, deadline_ns, &r, &size);
+                enum outcome o = hear(a, deadline_ns, &r, &size, NULL);
                 if (o != DONE)
                         return o;
                 if (!sent_answer(sent, &r, size))
@@ -185,15 +233,21 @@ static enum outcome hear_ahead(struct ask *a, uint64_t number, int64_t deadline_
         return DONE;
 }
 
-static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
+static enum outcome exchange_for(struct ask *a, struct pnr_request *q, int64_t deadline_ns,
+                                 struct pnr_reply *r, struct handed *h)
 {
         size_t size = 0;
         enum outcome o = say(a, q, deadline_ns);
         if (o == DONE)
                 o = hear_ahead(a, q->number, deadline_ns);
         if (o == DONE)
-                o = hear(a, deadline_ns, r, &size);
+                o = hear(a, deadline_ns, r, &size, h);
         return o == DONE && !pnr_reply_valid(r, size, q) ? BROKEN : o;
+}
+
+static enum outcome exchange(struct ask *a, struct pnr_request *q, int64_t deadline_ns, struct pnr_reply *r)
+{
+        return exchange_for(a, q, deadline_ns, r, NULL);
 }
 
 static enum outcome send_ahead(struct ask *a, struct pnr_request *q, uint64_t serial, int64_t deadline_ns)
@@ -221,7 +275,26 @@ static void learn_clock(struct ask *a, int64_t asked_ms, int64_t now_ms, int64_t
         atomic_store_explicit(&a->clock_known, true, memory_order_release);
 }
 
-/* The first words on a connection: whose clock is this? */
+/* The memory in which the daemon wants our decisions counted.  One that breaks the connection over it is not asked
+ * again. */
+static enum outcome ask_for_memory(struct ask *a, const struct pnr_reply *hello, int64_t deadline_ns)
+{
+        struct pnr_request q = {.op = PNR_OP_COUNTS};
+        struct handed h = {.fd = {-1, -1}};
+        struct pnr_reply r;
+        enum outcome o = DONE;
+        if (hello->features & PNR_FEATURE_COUNTS && tally_wants(a->tally, hello->epoch)) {
+                o = exchange_for(a, &q, deadline_ns, &r, &h);
+                if (o == DONE)
+                        tally_have(a->tally, hello->epoch, h.fd[0], h.fd[1]);
+                close_handed(&h);
+        }
+        if (o == DONE)
+                tally_met(a->tally, hello->epoch);
+        return o;
+}
+
+/* The first words on a connection: whose clock is this?  What do we count in? */
 static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
 {
         struct pnr_request q = {.op = PNR_OP_HELLO};
@@ -234,7 +307,7 @@ static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *
                 learn_clock(a, asked_ms, now_ms, r->now_ms);
                 a->fresh->records_max = r->records_max;
         }
-        return o;
+        return o == DONE && a->tally ? ask_for_memory(a, r, deadline_ns) : o;
 }
 
 /* A connection, greeted: also a kept one, as long as no answer was quick enough to tell the clock by, unless

@@ -11,6 +11,7 @@
 
 #include "client/lock.h"
 #include "client/sent.h"
+#include "client/tally.h"
 #include "client/view.h"
 #include "proto/wire.h"
 
@@ -41,6 +42,7 @@ struct ask_fresh {
 struct ask {
         struct sockaddr_un address;
         struct ask_fresh *fresh;
+        struct tally *tally; /* has the daemon's memory to count in, once it is greeted; NULL: wants none */
         struct ask_socket inherited; /* copy of fresh->socket: what a child must close, if it still is that */
         _Atomic int64_t clock_ahead_ms; /* the daemon's clock less ours: 0 unless in another time namespace */
         atomic_bool clock_known; /* and a HELLO has said so: until then no time in the store means a thing */

@@ -9,18 +9,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#if __has_include(<sys/single_threaded.h>)
-#include <sys/single_threaded.h>
-#else
-#define __libc_single_threaded false
-#endif
 
 #include "client/ask.h"
 #include "client/choose.h"
 #include "client/clock.h"
 #include "client/guest.h"
+#include "client/name.h"
+#include "client/names.h"
 #include "client/owed.h"
 #include "client/recall.h"
+#include "client/tally.h"
 #include "client/view.h"
 
 #define TRIES          8        /* snapshots, before the answer is "primary" */
@@ -30,7 +28,6 @@
 #define TIMEOUT_MAX_MS 60000
 #define STALE_AFTER_MS 1000 /* until a store has said otherwise */
 #define DIR_DEFAULT    "/run/pinroute"
-#define ALWAYS_INLINE  inline __attribute__((always_inline))
 
 static_assert(PINROUTE_NODE_SIZE == PNR_NAME_SIZE && PINROUTE_KEY_MAX == PNR_KEY_MAX, "the store's limits");
 
@@ -39,11 +36,13 @@ struct fresh {
         struct ask_fresh ask;
         struct lock table;      /* of cluster names and debts: held for memory only */
         _Atomic uint64_t start; /* this process's first turn * 2 + 1; 0: none yet */
-        struct walk_root top;   /* of the snapshot that recall[] speaks of, or another */
+        struct tally_fresh tally;
+        struct walk_root top; /* of the snapshot that recall[] speaks of, or another */
         struct {
                 alignas(64) struct recall recall;
                 _Atomic uint64_t turn; /* steps since `start` */
         } of[PINROUTE_CLUSTERS_MAX];
+        alignas(PNR_PAGE_SIZE) struct pnr_count_lane counts; /* while there is no daemon's memory for them */
 };
 
 /* A page that all descendants of the opener share. */
@@ -58,19 +57,19 @@ struct pinroute {
         struct family *family;
         uint64_t base; /* the opener's turn */
         struct ask ask;
+        struct tally tally;
         struct owed owed;           /* by our own clock, whatever we learn of the daemon's */
         struct view *_Atomic view;  /* NULL: none yet */
         _Atomic int64_t look_ms;    /* no look for a new store before this */
         atomic_uint stale_after_ms; /* as the store last said */
         atomic_uint timeout_ms;
-        atomic_uint n_clusters;
-        char name[PINROUTE_CLUSTERS_MAX][PNR_NAME_SIZE];
+        struct names names;                        /* of clusters */
         atomic_uint number[PINROUTE_CLUSTERS_MAX]; /* the store's number when last seen: a guess */
 };
 
 bool handle_has(const struct pinroute *pr, unsigned cluster)
 {
-        return pr && cluster < atomic_load_explicit(&pr->n_clusters, memory_order_acquire);
+        return pr && cluster < names_count(&pr->names);
 }
 
 bool handle_key_fits(const void *key, size_t len) { return key && len >= 1 && len <= PNR_KEY_MAX; }
@@ -92,12 +91,6 @@ static struct mono there(const struct pinroute *pr, struct mono here)
 }
 
 struct mono handle_now(const struct pinroute *pr) { return there(pr, clock_coarse()); }
-
-bool handle_is_fresh(const struct pinroute *pr, struct mono then)
-{
-        int64_t age_ms = mono_since(handle_now(pr), then);
-        return age_ms >= 0 && age_ms <= atomic_load_explicit(&pr->stale_after_ms, memory_order_relaxed);
-}
 
 /* No HELLO was answered quickly yet, say because the daemon came after us. */
 static bool look_for_clock(struct pinroute *pr, int64_t deadline_ns)
@@ -176,25 +169,13 @@ static ALWAYS_INLINE struct pick pick(struct pinroute *pr, unsigned cluster, con
         return p;
 }
 
-/* memcpy() of 64 bytes, which gcc makes a slow string instruction of where it takes a branch for rare. */
-static ALWAYS_INLINE void copy_name(char to[PNR_NAME_SIZE], const char *from)
-{
-        typedef uint64_t pair __attribute__((vector_size(16), aligned(1), may_alias));
-        static_assert(PNR_NAME_SIZE == 4 * sizeof(pair), "four pairs");
-        const pair *f = (const pair *)from;
-        pair *t = (pair *)to, a = f[0], b = f[1], c = f[2], d = f[3];
-        t[0] = a;
-        t[1] = b;
-        t[2] = c;
-        t[3] = d;
-        to[PNR_NAME_SIZE - 1] = '\0';
-}
-
-static ALWAYS_INLINE int put(const struct pinroute *pr, const struct pnr_cluster *c, struct pick p,
-                             uint64_t epoch, struct pinroute_decision *ret)
+/* place: where it is to be counted, once it holds. */
+static ALWAYS_INLINE int put(const struct pinroute *pr, const struct pnr_cluster *c, uint32_t number,
+                             struct pick p, uint64_t epoch, struct pinroute_decision *ret, uint32_t *place)
 {
         unsigned at = p.node >= 0 ? (unsigned)p.node : *(const volatile uint16_t *)&c->primary;
-        copy_name(ret->node, at < PNR_NODES_MAX ? c->node[at].name : pr->primary);
+        name_copy(ret->node, at < PNR_NODES_MAX ? c->node[at].name : pr->primary);
+        *place = tally_place(number, at, p.choice.reason);
         ret->role = p.node >= 0 ? PINROUTE_REPLICA : PINROUTE_PRIMARY;
         ret->reason = (uint16_t)p.choice.reason;
         ret->pin_left_ms = p.choice.pin_left_ms;
@@ -211,7 +192,7 @@ static int use_decision(struct visit *v)
 {
         const struct pnr_cluster *c = v->facts.cluster;
         struct pick p = pick(v->pr, v->cluster, c, choose(&v->facts), v->stay, &v->turn);
-        return put(v->pr, c, p, v->at.epoch, v->ret);
+        return put(v->pr, c, v->at.number, p, v->at.epoch, v->ret, &v->place);
 }
 
 static void set_if_changed(atomic_uint *at, unsigned to)
@@ -251,6 +232,15 @@ static void remember(const struct visit *v)
 
 static int64_t look_until(const struct visit *v) { return clock_ns() + (v->hurried ? 0 : LOOK_NS); }
 
+/* A daemon that came after the one whose memory we count in hands out its own; a read asks for it. */
+static void meet(const struct visit *v)
+{
+        struct pinroute *pr = v->pr;
+        struct pnr_reply r;
+        if (!v->hurried && tally_may_meet(&pr->tally, v->at.epoch, v->here.ms))
+                ask_hello(&pr->ask, look_until(v), &r);
+}
+
 int handle_visit(struct visit *v, int (*use)(struct visit *v))
 {
         struct pinroute *pr = v->pr;
@@ -269,7 +259,7 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
                 if (v->facts.local.until_ms)
                         v->facts.local.until_ms += mono_since(v->facts.now, v->here);
                 v->at.number = atomic_load_explicit(&pr->number[v->cluster], memory_order_relaxed);
-                int st = view_facts(v->view, pr->name[v->cluster], v->key, &v->facts, &v->at);
+                int st = view_facts(v->view, pr->names.name[v->cluster], v->key, &v->facts, &v->at);
                 if (!clock_known && !choose_is_stale(&v->facts))
                         v->facts.age_ms = v->facts.stale_after_ms;
                 int status = st == VIEW_OK ? use(v) : PINROUTE_E_CLUSTER;
@@ -282,8 +272,11 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
                         break; /* a store that is only just being made has no clusters yet */
                 set_if_changed(&pr->number[v->cluster], v->at.number);
                 set_if_changed(&pr->stale_after_ms, v->facts.stale_after_ms);
-                if (st == VIEW_OK && !choose_is_stale(&v->facts))
+                tally_enter(&pr->tally, v->at.number);
+                if (st == VIEW_OK && !choose_is_stale(&v->facts)) {
                         remember(v);
+                        meet(v);
+                }
                 return status;
         }
         return NO_STORE;
@@ -292,8 +285,11 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
 static int read_store(struct visit *v, int (*use)(struct visit *v))
 {
         int status = handle_visit(v, use);
-        if (status == NO_STORE || status == PINROUTE_E_CLUSTER)
+        if (status == NO_STORE || status == PINROUTE_E_CLUSTER) {
                 handle_unknown(v->pr, v->ret);
+                v->place = tally_place(0, PNR_NO_NODE, PINROUTE_STORE_UNAVAILABLE);
+                tally_enter(&v->pr->tally, PNR_CLUSTERS_MAX);
+        }
         return status == NO_STORE ? PINROUTE_E_STORE : status;
 }
 
@@ -337,7 +333,8 @@ static ALWAYS_INLINE bool quick_take_turn(_Atomic uint64_t *at, uint64_t turn)
 /* Picks before it looks for the pin, which nearly no key has: the two need not wait for each other.  The hash comes
  * first, since all of the look-up waits for it. */
 static ALWAYS_INLINE int quick_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
-                                    const struct pnr_key *hashed, bool forced, struct pinroute_decision *ret)
+                                    const struct pnr_key *hashed, bool forced, struct pinroute_decision *ret,
+                                    uint32_t *place)
 {
         struct recalled last;
         struct facts f;
@@ -360,23 +357,37 @@ static ALWAYS_INLINE int quick_read(struct pinroute *pr, unsigned cluster, const
         }
         if (!plain)
                 p = pick(pr, cluster, last.cluster, choose(&f), NULL, &turn);
-        int status = put(pr, last.cluster, p, last.epoch, ret);
+        int status = put(pr, last.cluster, last.number, p, last.epoch, ret, place);
         bool good = walk_holds(&last.view->walk, &last.snap) && (p.node < 0 || quick_take_turn(at, taken));
         return good ? status : NOT_QUICK;
 }
 
 static int long_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
-                     struct pinroute_decision *ret)
+                     struct pinroute_decision *ret, uint32_t *place)
 {
         struct visit v = {.pr = pr, .cluster = cluster, .key = key, .forced = forced, .ret = ret};
-        return read_store(&v, use_decision);
+        int status = read_store(&v, use_decision);
+        *place = v.place;
+        return status;
 }
 
-int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
-                struct pinroute_decision *ret)
+static ALWAYS_INLINE void count(struct pinroute *pr, uint32_t place)
 {
-        int status = quick_read(pr, cluster, NULL, 0, key, forced, ret);
-        return status == NOT_QUICK ? long_read(pr, cluster, key, forced, ret) : status;
+        tally_add(&pr->tally, &pr->fresh->tally, place);
+}
+
+int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, enum pinroute_reason forced,
+                struct pinroute_decision *ret, uint32_t *place)
+{
+        int status = quick_read(pr, cluster, NULL, 0, key, forced != 0, ret, place);
+        if (status == NOT_QUICK)
+                status = long_read(pr, cluster, key, forced != 0, ret, place);
+        if (ret->reason == PINROUTE_FORCED) {
+                ret->reason = (uint16_t)forced;
+                *place += (uint32_t)forced - PINROUTE_FORCED;
+        }
+        count(pr, *place);
+        return status;
 }
 
 /* Where there is a live need, even a read without a key is one that the floor and a stale store concern.  By
@@ -393,16 +404,29 @@ static int use_needing(struct visit *v)
 }
 
 int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
-                      const struct need *need, const char *stay, struct pinroute_decision *ret)
+                      const struct need *need, const char *stay, struct pinroute_decision *ret,
+                      uint32_t *place)
 {
         struct visit v = {.pr = pr, .cluster = cluster, .key = key, .need = need, .stay = stay, .ret = ret};
-        return read_store(&v, need ? use_needing : use_decision);
+        int status = read_store(&v, need ? use_needing : use_decision);
+        count(pr, *place = v.place);
+        return status;
+}
+
+bool handle_repeats(struct pinroute *pr, struct mono then, uint32_t place)
+{
+        int64_t age_ms = mono_since(handle_now(pr), then);
+        if (age_ms < 0 || age_ms > atomic_load_explicit(&pr->stale_after_ms, memory_order_relaxed))
+                return false;
+        if (place < TALLY_WORDS)
+                count(pr, place);
+        return true;
 }
 
 struct ask *handle_ask(struct pinroute *pr) { return &pr->ask; }
 struct owed *handle_owed(struct pinroute *pr) { return &pr->owed; }
 struct lock *handle_table(struct pinroute *pr) { return &pr->fresh->table; }
-const char *handle_name(const struct pinroute *pr, unsigned cluster) { return pr->name[cluster]; }
+const char *handle_name(const struct pinroute *pr, unsigned cluster) { return pr->names.name[cluster]; }
 
 struct view_pulse handle_pulse(const struct pinroute *pr)
 {
@@ -423,11 +447,14 @@ int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, 
                 handle_unknown(pr, ret);
                 return PINROUTE_E_INVALID;
         }
-        int status = quick_read(pr, cluster, key, len, NULL, false, ret);
-        if (status != NOT_QUICK)
-                return status;
-        struct pnr_key k = key ? pnr_key_of(key, len) : (struct pnr_key){0};
-        return long_read(pr, cluster, key ? &k : NULL, false, ret);
+        uint32_t place;
+        int status = quick_read(pr, cluster, key, len, NULL, false, ret, &place);
+        if (status == NOT_QUICK) {
+                struct pnr_key k = key ? pnr_key_of(key, len) : (struct pnr_key){0};
+                status = long_read(pr, cluster, key ? &k : NULL, false, ret, &place);
+        }
+        count(pr, place);
+        return status;
 }
 
 int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret)
@@ -438,41 +465,8 @@ int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_
                 handle_unknown(pr, ret);
                 return PINROUTE_E_INVALID;
         }
-        int status = handle_read(pr, cluster, NULL, true, ret);
-        if (ret->reason == PINROUTE_FORCED)
-                ret->reason = PINROUTE_WRITE;
-        return status;
-}
-
-struct endpoint_wanted {
-        const char *node;
-        struct pnr_endpoint found;
-};
-
-static int use_endpoint(struct visit *v)
-{
-        struct endpoint_wanted *want = v->ret;
-        int node = view_node(v->facts.cluster, want->node);
-        if (node < 0)
-                return PINROUTE_E_NODE;
-        return view_endpoint(v->view, &v->at, (unsigned)node, &want->found) == VIEW_OK ? PINROUTE_OK
-                                                                                       : PINROUTE_E_STORE;
-}
-
-int pinroute_endpoint(struct pinroute *pr, unsigned cluster, const char *node, char *buf, size_t size)
-{
-        if (!handle_has(pr, cluster) || !node || !buf)
-                return PINROUTE_E_INVALID;
-        struct endpoint_wanted want = {.node = node};
-        struct visit v = {.pr = pr, .cluster = cluster, .ret = &want};
-        int status = handle_visit(&v, use_endpoint);
-        if (status != PINROUTE_OK)
-                return status == NO_STORE ? PINROUTE_E_STORE : status;
-        size_t n = strlen(want.found.conninfo) + 1;
-        if (n > size)
-                return PINROUTE_E_INVALID;
-        memcpy(buf, want.found.conninfo, n);
-        return PINROUTE_OK;
+        uint32_t place;
+        return handle_read(pr, cluster, NULL, PINROUTE_WRITE, ret, &place);
 }
 
 int pinroute_set_timeout(struct pinroute *pr, unsigned ms)
@@ -489,30 +483,6 @@ static int use_nothing(struct visit *v)
         return PINROUTE_OK;
 }
 
-/* Names are added, never changed: those that are there can be read without the lock. */
-static unsigned find_name(const struct pinroute *pr, const char name[PNR_NAME_SIZE])
-{
-        unsigned n = atomic_load_explicit(&pr->n_clusters, memory_order_acquire);
-        for (unsigned i = 0; i < n; i++)
-                if (memcmp(pr->name[i], name, PNR_NAME_SIZE) == 0)
-                        return i;
-        return UINT_MAX;
-}
-
-static unsigned add_name(struct pinroute *pr, const char name[PNR_NAME_SIZE])
-{
-        if (!lock_take(&pr->fresh->table, clock_ns() + 1000 * CLOCK_NS_PER_MS))
-                return UINT_MAX;
-        unsigned number = find_name(pr, name), n = atomic_load(&pr->n_clusters);
-        if (number == UINT_MAX && n < PINROUTE_CLUSTERS_MAX) {
-                memcpy(pr->name[n], name, PNR_NAME_SIZE);
-                atomic_store_explicit(&pr->n_clusters, n + 1, memory_order_release);
-                number = n;
-        }
-        lock_give(&pr->fresh->table);
-        return number;
-}
-
 int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret)
 {
         char padded[PNR_NAME_SIZE] = {0};
@@ -524,9 +494,7 @@ int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret)
         memcpy(padded, name, strnlen(name, sizeof padded));
         if (!pnr_name_valid(padded))
                 return PINROUTE_E_INVALID;
-        *ret = find_name(pr, padded);
-        if (*ret == UINT_MAX)
-                *ret = add_name(pr, padded);
+        *ret = names_number(&pr->names, &pr->fresh->table, padded);
         if (*ret == UINT_MAX)
                 return PINROUTE_E_INVALID;
         struct visit v = {.pr = pr, .cluster = *ret};
@@ -570,6 +538,8 @@ static int open_handle(struct pinroute *pr, const char *dir)
                 return PINROUTE_E_MEMORY;
         if (!*dir || !ask_init(&pr->ask, &pr->fresh->ask, dir))
                 return PINROUTE_E_INVALID;
+        tally_init(&pr->tally, &pr->fresh->tally, &pr->fresh->counts);
+        pr->ask.tally = &pr->tally;
         strcpy(pr->dir, dir);
         set_primary(pr);
         atomic_init(&pr->timeout_ms, TIMEOUT_MS);
@@ -602,6 +572,7 @@ void pinroute_close(struct pinroute **pr)
         struct pinroute *p = *pr;
         if (p->ask.fresh)
                 ask_fini(&p->ask);
+        tally_fini(&p->tally);
         for (struct view *v = atomic_load(&p->view), *older; v; v = older) {
                 older = v->older;
                 view_close(&v);

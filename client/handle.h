@@ -19,16 +19,22 @@
 bool handle_has(const struct pinroute *pr, unsigned cluster);
 bool handle_key_fits(const void *key, size_t len);
 
-/* pinroute_route_read() of a hashed key, NULL: unkeyed.  `forced`: the scope is, or wrote. */
-int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
-                struct pinroute_decision *ret);
+/* pinroute_route_read() of a hashed key, NULL: unkeyed.
+ *   forced  FORCED or WRITE, where the scope is, wrote, or is about to; 0: it is not
+ *   place   set to where the answer was counted (tally.h) */
+int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, enum pinroute_reason forced,
+                struct pinroute_decision *ret, uint32_t *place);
 
 /* The same for a scope that knows more; NULL: it does not.
  *   need  needed, too, by our own clock; expired, it is as if there were none
  *   stay  the node that it read from before, PNR_NAME_SIZE bytes: taken again, without a turn, if that one
  * will do */
 int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
-                      const struct need *need, const char *stay, struct pinroute_decision *ret);
+                      const struct need *need, const char *stay, struct pinroute_decision *ret,
+                      uint32_t *place);
+
+/* Is a decision of `then` still one that a scope may repeat?  If so, it is counted once more. */
+bool handle_repeats(struct pinroute *pr, struct mono then, uint32_t place);
 
 /* One question to the store. */
 struct visit {
@@ -41,7 +47,8 @@ struct visit {
         struct facts facts;
         struct view *view;
         struct view_at at;
-        uint64_t turn; /* that this read already took, + 1; 0: none */
+        uint32_t place; /* out: where the answer counts */
+        uint64_t turn;  /* that this read already took, + 1; 0: none */
         const struct need *need;
         const char *stay;
         void *ret;
@@ -69,8 +76,5 @@ const char *handle_name(const struct pinroute *pr, unsigned cluster);
 /* What the store says now, for the breaker; when a call that asks the daemon and begins now must be over. */
 struct view_pulse handle_pulse(const struct pinroute *pr);
 int64_t handle_deadline(const struct pinroute *pr);
-
-/* Is a decision of `then` still one that a scope may repeat? */
-bool handle_is_fresh(const struct pinroute *pr, struct mono then);
 
 #endif

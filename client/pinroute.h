@@ -227,7 +227,9 @@ struct pinroute_scope {
         uint64_t key[2];
         int64_t decided_ms;
         uint64_t need[4]; /* of the tokens that it accepted */
-        uint64_t reserved[22];
+        uint32_t counted; /* where its decision counts */
+        uint32_t reserved32;
+        uint64_t reserved[21];
         struct pinroute_decision decision;
 };
 

@@ -99,17 +99,18 @@ int pinroute_scope_end_send(struct pinroute_scope *s, struct pinroute_pending *r
 
 static bool is_forced(const struct pinroute_scope *s) { return s->forced || s->flags & WROTE; }
 
-static int decide(const struct pinroute_scope *s, struct pinroute_decision *ret)
+static int decide(const struct pinroute_scope *s, struct pinroute_decision *ret, uint32_t *place)
 {
         struct pnr_key key = key_of(s);
         const struct pnr_key *k = s->flags & KEYED ? &key : NULL;
         bool has_read = s->decision.role == PINROUTE_REPLICA, needs = s->flags & NEEDS;
         if (!has_read && !needs)
-                return handle_read(s->pr, s->cluster, k, false, ret);
+                return handle_read(s->pr, s->cluster, k, 0, ret, place);
         struct need need = need_of(s);
         char node[PNR_NAME_SIZE]; /* ret may be the scope's own decision */
         memcpy(node, s->decision.node, sizeof node);
-        return handle_read_again(s->pr, s->cluster, k, needs ? &need : NULL, has_read ? node : NULL, ret);
+        return handle_read_again(s->pr, s->cluster, k, needs ? &need : NULL, has_read ? node : NULL, ret,
+                                 place);
 }
 
 int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
@@ -120,14 +121,16 @@ int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
                 handle_unknown(s ? s->pr : NULL, ret);
                 return PINROUTE_E_INVALID;
         }
+        uint32_t place;
         if (is_forced(s))
-                return handle_read(s->pr, s->cluster, NULL, true, ret);
-        if (s->flags & DECIDED && handle_is_fresh(s->pr, (struct mono){s->decided_ms})) {
+                return handle_read(s->pr, s->cluster, NULL, PINROUTE_FORCED, ret, &place);
+        if (s->flags & DECIDED && handle_repeats(s->pr, (struct mono){s->decided_ms}, s->counted)) {
                 *ret = s->decision;
                 return PINROUTE_OK;
         }
         s->decided_ms = handle_now(s->pr).ms;
-        int status = decide(s, ret);
+        int status = decide(s, ret, &place);
+        s->counted = place;
         s->decision = *ret;
         s->flags = status == PINROUTE_OK ? s->flags | DECIDED : s->flags & (unsigned)~DECIDED;
         return status;
