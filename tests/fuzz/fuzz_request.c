@@ -69,8 +69,9 @@ static void check_reply(const struct core_item *it)
         MUST_BE(r->records_max == (q->op == PNR_OP_HELLO ? 64 : 0));
         MUST_BE(!r->features && r->epoch == core.epoch && r->now_ms == core_now.ms);
         bool known = q->op == PNR_OP_HELLO || q->op == PNR_OP_COUNTS || core_find_cluster(&core, q->cluster);
-        bool whole = q->op == PNR_OP_HELLO || q->op == PNR_OP_COUNTS || ((q->op == PNR_OP_RECORD || q->op == PNR_OP_RECORDS || q->ms) &&
-                                               (q->op != PNR_OP_TOKEN || q->stamp));
+        bool whole = q->op == PNR_OP_HELLO || q->op == PNR_OP_COUNTS ||
+                     ((q->op == PNR_OP_RECORD || q->op == PNR_OP_RECORDS || q->ms) &&
+                      (q->op != PNR_OP_TOKEN || q->stamp));
         MUST_BE(r->status == (!known ? PINROUTE_E_CLUSTER : !whole ? PINROUTE_E_INVALID : PINROUTE_OK));
 }
 
