@@ -483,6 +483,9 @@ static void check_daemon(struct reader *r)
                     "%s can be reached from other machines; say http_remote = allow if they may read this, "
                     "or listen on 127.0.0.1 or [::1]",
                     conf->http_listen);
+        conf->user_line = r->given.line[OPTION_DAEMON_user];
+        conf->group_line = r->given.line[OPTION_DAEMON_group];
+        conf->operator_group_line = r->given.line[OPTION_DAEMON_operator_group];
         if (conf->key_file[0] && !keyfile_read(conf->key_file, &conf->token_keys, r->complain, r->arg))
                 mistake(r, r->given.line[OPTION_DAEMON_key_file], "[pinrouted]", "key_file",
                         "the keys in it cannot be used, see above; mend that file, or name another");

@@ -57,6 +57,7 @@ struct conf {
         char
             operator_group[CONF_WORD_MAX]; /* may use ctl.sock besides root and the daemon's user; "": none */
         char key_file[CONF_WORD_MAX];
+        unsigned user_line, group_line, operator_group_line; /* where they stand in the file */
         int64_t max_pins, max_clients;
         int64_t stale_after_ms, stale_limit_ms;
         int64_t log_level;

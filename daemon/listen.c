@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,20 +22,6 @@
 #define LOCK_FILE       "pinrouted.lock"
 #define BACKLOG         4096
 #define HTTP_BACKLOG    64
-
-bool listen_group(const char *name, gid_t *ret)
-{
-        *ret = (gid_t)-1;
-        if (!name[0])
-                return true;
-        struct group *g = getgrnam(name);
-        if (!g) {
-                log_error("no group named %s on this host: create it, or name another", name);
-                return false;
-        }
-        *ret = g->gr_gid;
-        return true;
-}
 
 static bool fail(const struct listen_dir *d, const char *file, const char *what)
 {

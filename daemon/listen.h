@@ -15,9 +15,6 @@ struct listen_dir {
         ino_t lock_ino;
 };
 
-/* Looks up a group's name; "" is (gid_t)-1.  False after logging that there is none. */
-bool listen_group(const char *name, gid_t *ret);
-
 /* As root, before it becomes d->user, whose primary group is `gid`: makes the directory if need be, and gives
  * it to that user if it is root's, with what an earlier daemon of root's left there.  False after logging. */
 bool listen_give_dir(struct listen_dir *d, gid_t gid);

@@ -242,13 +242,42 @@ static void warn_of_unreadable(const char *path)
                             strerror(errno));
 }
 
-static bool become_user(void)
-{
-        const gid_t more[] = {d.dir.group, d.dir.operators};
+/* Whom the config names. */
+struct names {
         struct user user;
-        if (!user_find(d.conf->user, &user))
-                return false;
+        gid_t group, operators;
+};
+
+static bool is_wrong(const struct conf *conf, unsigned line, const char *key, const char *why,
+                     void (*say)(void *arg, const char *message))
+{
+        char text[CONF_PATH_MAX + USER_WHY_MAX + 64];
+        snprintf(text, sizeof text, "%s:%u: [pinrouted] %s: %s", conf->path, line, key, why);
+        say(NULL, text);
+        return false;
+}
+
+/* Looks at all, so that each mistake is said. */
+static bool find_names(const struct conf *conf, struct names *ret,
+                       void (*say)(void *arg, const char *message))
+{
+        char why[USER_WHY_MAX];
+        bool user =
+            user_find(conf->user, &ret->user, why) || is_wrong(conf, conf->user_line, "user", why, say);
+        bool group =
+            user_group(conf->group, &ret->group, why) || is_wrong(conf, conf->group_line, "group", why, say);
+        bool operators = user_group(conf->operator_group, &ret->operators, why) ||
+                         is_wrong(conf, conf->operator_group_line, "operator_group", why, say);
+        return user && group && operators;
+}
+
+static bool become_user(const struct names *names)
+{
+        const struct user user = names->user;
+        const gid_t more[] = {names->group, names->operators};
         d.dir.user = user.uid;
+        d.dir.group = names->group;
+        d.dir.operators = names->operators;
         if (!user_is_another(&user)) {
                 if (geteuid() == 0)
                         log_warning(
@@ -274,9 +303,8 @@ static bool set_up(void)
         snprintf(d.dir_path, sizeof d.dir_path, "%s", d.conf->dir);
         d.dir = (struct listen_dir){.path = d.dir_path, .lock = -1};
         raise_descriptor_limit();
-        if (!listen_group(d.conf->group, &d.dir.group) ||
-            !listen_group(d.conf->operator_group, &d.dir.operators) || !become_user() ||
-            !listen_open_dir(&d.dir))
+        struct names names;
+        if (!find_names(d.conf, &names, complain) || !become_user(&names) || !listen_open_dir(&d.dir))
                 return false;
         if (!set_up_loop())
                 return no_loop();
@@ -448,11 +476,8 @@ static int check_only(const char *path)
         struct conf *conf = conf_load(path, complain_on_stderr, NULL);
         if (!conf)
                 return 1;
-        gid_t group;
-        struct user user;
-        bool ok = user_find(conf->user, &user);
-        ok = listen_group(conf->group, &group) && ok;
-        ok = listen_group(conf->operator_group, &group) && ok;
+        struct names names;
+        bool ok = find_names(conf, &names, complain_on_stderr);
         if (ok)
                 printf("%s: ok, %u cluster%s\n", path, conf->n_clusters, conf->n_clusters == 1 ? "" : "s");
         conf_free(&conf);

@@ -21,20 +21,31 @@
 #define TRUNCATE   (1ull << 14) /* LANDLOCK_ACCESS_FS_TRUNCATE of newer headers: from version 3 on, 6.2 */
 #define NOTHING    "0x10"       /* coredump_filter: no memory, only what says that this is a program */
 
-bool user_find(const char *name, struct user *ret)
+static bool none_of_name(const char *what, const char *name, char why[USER_WHY_MAX])
+{
+        snprintf(why, USER_WHY_MAX, "no %s named %.64s on this host: create it, or name another", what, name);
+        return false;
+}
+
+bool user_find(const char *name, struct user *ret, char why[USER_WHY_MAX])
 {
         *ret = (struct user){.uid = (uid_t)-1, .gid = (gid_t)-1};
         if (!name[0])
                 return true;
         const struct passwd *found = getpwnam(name);
-        if (!found || strlen(name) >= sizeof ret->name) {
-                log_error("no user named %s on this host: create it, or name another", name);
-                return false;
-        }
+        if (!found || strlen(name) >= sizeof ret->name)
+                return none_of_name("user", name, why);
         snprintf(ret->name, sizeof ret->name, "%s", name);
         ret->uid = found->pw_uid;
         ret->gid = found->pw_gid;
         return true;
+}
+
+bool user_group(const char *name, gid_t *ret, char why[USER_WHY_MAX])
+{
+        const struct group *found = name[0] ? getgrnam(name) : NULL;
+        *ret = found ? found->gr_gid : (gid_t)-1;
+        return found || !name[0] || none_of_name("group", name, why);
 }
 
 bool user_is_another(const struct user *u) { return u->uid != (uid_t)-1 && u->uid != geteuid(); }

@@ -12,8 +12,11 @@ struct user {
         gid_t gid;
 };
 
-/* "": nobody is named.  False after logging that there is none of this name. */
-bool user_find(const char *name, struct user *ret);
+#define USER_WHY_MAX 160
+
+/* Look a name up; "": nobody is named, and the id is -1.  False: there is none of this name on this host, `why` says so. */
+bool user_find(const char *name, struct user *ret, char why[USER_WHY_MAX]);
+bool user_group(const char *name, gid_t *ret, char why[USER_WHY_MAX]);
 
 /* Is there another user to become?  False where none is named, or we are that one already. */
 bool user_is_another(const struct user *u);

@@ -335,7 +335,10 @@ class Drop(Story):
         checked = subprocess.run([os.path.join(harness.BUILD, "pinrouted"), "-t", "-c", daemon.conf],
                                  capture_output=True, text=True, timeout=30)
         self.assertEqual(checked.returncode, 1)
-        self.assertIn("no user named", checked.stderr)
+        with open(daemon.conf, encoding="utf-8") as f:
+            line = 1 + [text.split()[:1] for text in f].index(["user"])
+        self.assertEqual(checked.stderr, f"{daemon.conf}:{line}: [pinrouted] user: no user named nobody-of-that-name on this "
+                                         "host: create it, or name another\n")
         os.chmod(daemon.dir, 0o755)
         daemon.write_text(harness.config(daemon.dir, {"main": NO_NODES}, {"user": self.USER}))
         program = shutil.copy(os.path.join(harness.BUILD, "pinrouted"), daemon.dir)  # where everybody may enter

@@ -237,15 +237,3 @@ Test(listen, stale_sockets_are_replaced_and_connections_come_in)
         close(operators);
         listen_close_dir(&d);
 }
-
-Test(listen, a_group_is_found_by_name_and_no_name_is_none)
-{
-        gid_t gid = 7;
-        struct group *own = getgrgid(0);
-        cr_expect(listen_group("", &gid));
-        cr_expect_eq(gid, (gid_t)-1);
-        cr_expect_not(listen_group("no-such-group-here", &gid));
-        cr_assert_not_null(own);
-        cr_expect(listen_group(own->gr_name, &gid));
-        cr_expect_eq(gid, 0);
-}

@@ -39,10 +39,26 @@ static int apart(int (*fn)(void))
 Test(user, names_are_found_and_no_name_is_nobody)
 {
         struct user u;
-        cr_expect(user_find("", &u) && u.uid == (uid_t)-1 && !user_is_another(&u));
-        cr_expect(user_find("root", &u) && u.uid == 0 && user_is_another(&u) == (geteuid() != 0));
-        cr_expect(user_find("nobody", &u) && u.uid != 0 && user_is_another(&u) == (geteuid() != u.uid));
-        cr_expect_not(user_find("no-such-user-here", &u));
+        char why[USER_WHY_MAX];
+        cr_expect(user_find("", &u, why) && u.uid == (uid_t)-1 && !user_is_another(&u));
+        cr_expect(user_find("root", &u, why) && u.uid == 0 && user_is_another(&u) == (geteuid() != 0));
+        cr_expect(user_find("nobody", &u, why) && u.uid != 0 && user_is_another(&u) == (geteuid() != u.uid));
+        cr_expect_not(user_find("no-such-user-here", &u, why));
+        cr_expect_str_eq(why, "no user named no-such-user-here on this host: create it, or name another");
+}
+
+Test(user, a_group_is_found_by_name_and_no_name_is_none)
+{
+        char why[USER_WHY_MAX];
+        gid_t gid = 7;
+        const struct group *own = getgrgid(0);
+        cr_expect(user_group("", &gid, why));
+        cr_expect_eq(gid, (gid_t)-1);
+        cr_expect_not(user_group("no-such-group-here", &gid, why));
+        cr_expect_str_eq(why, "no group named no-such-group-here on this host: create it, or name another");
+        cr_assert_not_null(own);
+        cr_expect(user_group(own->gr_name, &gid, why));
+        cr_expect_eq(gid, 0);
 }
 
 Test(user, we_have_a_name_or_a_number)
@@ -59,9 +75,10 @@ Test(user, we_have_a_name_or_a_number)
 static int become_nobody(void)
 {
         struct user u;
+        char why[USER_WHY_MAX];
         gid_t groups[8], more[] = {4242, (gid_t)-1, 4343};
         setenv("HOME", "/root", 1);
-        if (!user_find("nobody", &u) || !user_become(&u, more, 3))
+        if (!user_find("nobody", &u, why) || !user_become(&u, more, 3))
                 return 1;
         int n = getgroups(8, groups);
         bool has[2] = {false, false};
