@@ -306,10 +306,13 @@ static void follow_promotion(struct cluster *c, struct mono now)
                 c->timeline = c->node[next.primary].facts.timeline; /* nobody older inherits */
         }
         struct news_about split = {.kind = NEWS_SPLIT_BRAIN, .cluster = c->conf.name, .node = name};
-        if (next.split_brain && !c->split_brain)
+        if (next.split_brain && !c->split_brain) {
+                char rivals[NODE_WHY_MAX];
+                promotion_name_rivals(c, rivals, sizeof rivals);
                 news_say(LOG_AT_ERROR, &split,
-                         "split brain: more than one node is out of recovery; the primary is %s", name);
-        else if (c->split_brain && !next.split_brain)
+                         "split brain: more than one node is out of recovery; the primary is %s%s", name,
+                         rivals);
+        } else if (c->split_brain && !next.split_brain)
                 news_say(LOG_AT_INFO, &split, "no split brain any more; the primary is %s", name);
         c->split_brain = next.split_brain;
 }

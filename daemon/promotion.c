@@ -2,6 +2,8 @@
  * Pure: no I/O, no clock.  Changes nothing; daemon/cluster.c does what it says. */
 #include "daemon/promotion.h"
 
+#include <stdio.h>
+
 /* Nodes of one system that are out of recovery by their last word. */
 struct leaders {
         uint32_t slots;
@@ -127,6 +129,17 @@ struct promotion promotion_decide(const struct cluster *c)
                 p.settled = true;
         }
         return p;
+}
+
+void promotion_name_rivals(const struct cluster *c, char *ret, size_t size)
+{
+        uint32_t slots = find_leaders(c).slots;
+        size_t n = 0;
+        ret[0] = '\0';
+        for (unsigned slot = 0; slot < PNR_NODES_MAX && n < size; slot++)
+                if (slots >> slot & 1 && slot != c->primary)
+                        n += (size_t)snprintf(ret + n, size - n, "%s%s",
+                                              n ? ", " : "; also out of recovery: ", c->node[slot].conf.name);
 }
 
 bool promotion_is_forked(const struct cluster *c)

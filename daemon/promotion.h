@@ -17,6 +17,9 @@ struct promotion {
  * decides nothing; the alarm is raised by two of which each said so after the other. */
 struct promotion promotion_decide(const struct cluster *c);
 
+/* "; also out of recovery: shadow-1, shadow-2", or "": who leads beside the primary, by their last word.  Cut to `size`. */
+void promotion_name_rivals(const struct cluster *c, char *ret, size_t size);
+
 /* Does another node, by its last word, lead the very timeline that the primary leads?  Two were promoted from
  * one history: their timelines have one name, and a replica's does not tell whose it follows. */
 bool promotion_is_forked(const struct cluster *c);

@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "daemon/promotion.h"
+
 struct teller {
         trouble_say_fn *say;
         void *arg;
@@ -43,13 +45,40 @@ static void tell_of_node(const struct cluster *c, const struct cluster_node *n, 
              n->why[0] ? n->why : progress);
 }
 
+/* An operator's own doing is no trouble, but where nothing is left to read from, reads are on the primary. */
+static void tell_of_none_left(const struct cluster *c, struct teller *t)
+{
+        unsigned out = 0;
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                const struct cluster_node *n = &c->node[slot];
+                if (!n->conf.name[0] || slot == c->primary || !n->conf.weight)
+                        continue;
+                if (n->admin == NODE_READY)
+                        return;
+                out++;
+        }
+        if (out)
+                tell(t,
+                     "%s: no replica is read from: drain or maint is in force for %s; "
+                     "`pinroutectl ready NODE` ends it",
+                     c->conf.name, out == 1 ? "the only one" : "all of them");
+}
+
+static void tell_of_split_brain(const struct cluster *c, struct teller *t)
+{
+        char rivals[NODE_WHY_MAX];
+        promotion_name_rivals(c, rivals, sizeof rivals);
+        tell(t, "%s: split brain: more than one node is out of recovery; the primary is %s%s", c->conf.name,
+             c->primary == PNR_NO_NODE ? "unknown" : c->node[c->primary].conf.name, rivals);
+}
+
 static void tell_of_cluster(const struct cluster *c, struct teller *t)
 {
         for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
                 tell_of_node(c, &c->node[slot], t);
+        tell_of_none_left(c, t);
         if (c->split_brain)
-                tell(t, "%s: split brain: more than one node is out of recovery; the primary is %s",
-                     c->conf.name, c->primary == PNR_NO_NODE ? "unknown" : c->node[c->primary].conf.name);
+                tell_of_split_brain(c, t);
 }
 
 unsigned trouble_tell(const struct core *core, struct mono now, trouble_say_fn *say, void *arg)

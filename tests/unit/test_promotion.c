@@ -33,6 +33,13 @@ static void follow(unsigned primary)
 
 static unsigned primary(void) { return play_record(&p).primary; }
 
+static const char *rivals(void)
+{
+        static char text[NODE_WHY_MAX];
+        promotion_name_rivals(&p.c, text, sizeof text);
+        return text;
+}
+
 Test(promotion, a_promoted_node_is_followed_once_the_old_primary_is_down, .init = following)
 {
         uint64_t g = play_caught_up(&p);
@@ -85,11 +92,13 @@ Test(promotion, in_a_split_brain_the_last_primary_stays_and_an_alarm_stands, .in
         play_for(&p, 3000);
         cr_expect_eq(primary(), 0);
         cr_expect(p.c.split_brain);
+        cr_expect_str_eq(rivals(), "; also out of recovery: shadow-1");
         cr_expect_not(play_scheduled(&p, 1));
         p.server[1].in_recovery = true;
         p.server[1].timeline = 1;
         play_for(&p, 3000);
         cr_expect_not(p.c.split_brain, "the alarm ends with its cause");
+        cr_expect_str_eq(rivals(), "");
         cr_expect(play_scheduled(&p, 1));
 }
 
@@ -101,6 +110,10 @@ Test(promotion, of_two_promoted_nodes_neither_is_followed, .init = following)
         play_for(&p, 10000);
         cr_expect_eq(primary(), 0);
         cr_expect(p.c.split_brain);
+        cr_expect_str_eq(rivals(), "; also out of recovery: shadow-1, shadow-2");
+        char cut[30];
+        promotion_name_rivals(&p.c, cut, sizeof cut);
+        cr_expect_str_eq(cut, "; also out of recovery: shado");
         p.server[2].manner = REFUSES;
         play_for(&p, 1000);
         cr_expect_eq(primary(), 1, "one of them is left");

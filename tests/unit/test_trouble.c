@@ -60,20 +60,38 @@ Test(trouble, a_node_that_has_yet_to_show_itself_is_told_with_how_far_it_is)
         cr_expect(strstr(told, "main/shadow-1 is UNKNOWN: 0 of "), "%s", told);
 }
 
-Test(trouble, what_an_operator_has_taken_out_is_none)
+Test(trouble, what_an_operator_has_taken_out_is_none_as_long_as_another_is_left)
 {
-        core.cluster[0]->node[1].state = NODE_DOWN;
-        core.cluster[0]->node[1].admin = NODE_DRAIN;
+        struct cluster_node *n = core.cluster[0]->node;
+        n[1].state = NODE_DOWN;
+        n[1].admin = NODE_DRAIN;
         cr_expect_eq(tell(), 0, "%s", told);
+        n[2].admin = NODE_MAINT;
+        cr_expect_eq(tell(), 1);
+        cr_expect_str_eq(told, "main: no replica is read from: drain or maint is in force for all of them; "
+                               "`pinroutectl ready NODE` ends it\n");
+        n[1].conf.weight = 0;
+        tell();
+        cr_expect(strstr(told, "in force for the only one;"), "%s", told);
+        n[2].conf.weight = 0;
+        cr_expect_eq(tell(), 0, "none is to be read from: %s", told);
+        n[0].admin = NODE_MAINT;
+        cr_expect_eq(tell(), 0, "the primary is no replica: %s", told);
+        n[1].conf.weight = n[2].conf.weight = 1;
+        n[1].admin = NODE_READY;
+        cr_expect_eq(tell(), 1);
+        cr_expect(strstr(told, "main/shadow-1 is DOWN"), "that one is waited for: %s", told);
 }
 
-Test(trouble, split_brain_is_told_with_who_is_the_primary)
+Test(trouble, split_brain_is_told_with_who_is_the_primary_and_who_else_leads)
 {
+        struct node_facts leads = {.known = true, .system_identifier = 7, .timeline = 1};
+        core.cluster[0]->node[0].facts = core.cluster[0]->node[2].facts = leads;
         core.cluster[0]->split_brain = true;
         tell();
-        cr_expect(
-            strstr(told, "main: split brain: more than one node is out of recovery; the primary is default"),
-            "%s", told);
+        cr_expect_str_eq(told,
+                         "main: split brain: more than one node is out of recovery; the primary is default; "
+                         "also out of recovery: shadow-2\n");
         core.cluster[0]->primary = PNR_NO_NODE;
         tell();
         cr_expect(strstr(told, "the primary is unknown"), "%s", told);
