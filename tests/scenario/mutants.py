@@ -107,7 +107,7 @@ MUTANTS = [
             "                if (!is_primary(c, n) && n->state == NODE_UP)\n                        weight"),
            ("daemon/record.c", "if (cluster_schedules(c, n))", "if (i != c->primary && n->state == NODE_UP)")),
     mutant("foreign-token", "any live pin of the key passes for the token's write",
-           ("daemon/core.c",
+           ("daemon/request.c",
             "pin.until_ms > now.ms && pnr_stamp_covers(pin.stamp, it->request.stamp);", "pin.until_ms > now.ms;")),
 ]
 
