@@ -2,31 +2,9 @@
 #include <criterion/criterion.h>
 
 #include "client/handle.h"
-#include "tests/unit/fake_daemon.h"
-#include "tests/unit/live_store.h"
+#include "tests/unit/stub_play.h"
 
-static struct live live;
-static struct fake fake;
-static struct pinroute *pr;
-static unsigned cluster;
-
-static void setup(void)
-{
-        live_init(&live);
-        live_beat(&live, 0);
-        fake_start(&fake, live.dir);
-        cr_assert_eq(pinroute_open(&pr, live.dir), PINROUTE_OK);
-        cr_assert_eq(pinroute_cluster(pr, "main", &cluster), PINROUTE_OK);
-}
-
-static void teardown(void)
-{
-        pinroute_close(&pr);
-        fake_fini(&fake);
-        live_fini(&live);
-}
-
-TestSuite(endpoint, .init = setup, .fini = teardown);
+TestSuite(endpoint, .init = stub_open, .fini = stub_close);
 
 Test(endpoint, endpoints_are_copied_out)
 {
