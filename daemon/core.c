@@ -232,10 +232,13 @@ bool core_init(struct core *core, const struct conf *conf, gid_t group, struct m
                 log_error("store in %s: %s", conf->dir, store_error());
                 return false;
         }
-        if (found.reused)
+        if (!found.reused)
+                say_store(LOG_AT_INFO, "new store in %s: %s", conf->dir, found.why_new);
+        else if (found.layout == PNR_LAYOUT)
                 say_store(LOG_AT_INFO, "going on with the store in %s", conf->dir);
         else
-                say_store(LOG_AT_INFO, "new store in %s: %s", conf->dir, found.why_new);
+                say_store(LOG_AT_INFO, "going on with the store in %s, layout %u, this daemon writes %u",
+                          conf->dir, found.layout, PNR_LAYOUT);
         core->cursor = found.cursor;
         issuer_init(&core->issuer, &found.tokens);
         if (!take_over(core, conf, &found, now)) {

@@ -46,6 +46,7 @@ struct store_found {
         char why_new[160];  /* when not reused: "no file", "layout 7, this daemon writes 1", ... */
         bool holds_unknown; /* there may have been some that nothing below tells of */
         /* As found, also in a file that was replaced, if that was whole and of this boot; else 0. */
+        uint32_t layout;
         uint64_t cursor;
         struct mono heartbeat;   /* the last one */
         uint64_t max_generation; /* newest in any cluster record or pin */

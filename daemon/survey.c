@@ -64,6 +64,7 @@ static bool visit_header(struct visit *v, const void *value, size_t size)
         if (h->heartbeat_ms > v->now.ms + SAME_CLOCK_MS) /* it does not go back, but namespaces shift it */
                 return odd(survey, "of another time namespace: its heartbeat is %lld ms ahead",
                            (long long)(h->heartbeat_ms - v->now.ms));
+        v->found->layout = h->layout;
         v->found->cursor = h->cursor;
         v->found->heartbeat = (struct mono){h->heartbeat_ms};
         v->has_header = true;

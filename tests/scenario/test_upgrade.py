@@ -89,7 +89,7 @@ class Upgrade(harness.Scenario):
 
     def change_to(self, layout, end):
         """Readers of both versions decide all the while."""
-        before, pins, (_, cursor, ino) = self.cluster_now(), self.pins(), self.header()
+        before, pins, (was, cursor, ino) = self.cluster_now(), self.pins(), self.header()
         keyed, unkeyed = self.workers
         keyed.start_spin("main", "held", 500)
         unkeyed.start_spin("main", None, 500)
@@ -97,7 +97,7 @@ class Upgrade(harness.Scenario):
         seen = len(self.system.log)
         self.system.command = VERSIONS[layout]
         self.system.start()
-        self.system.wait_log("going on with the store", since=seen)
+        self.system.wait_log(f"going on with the store in .*, layout {was}, this daemon writes {layout}$", since=seen)
         self.assertEqual(set(keyed.answer().by_node()), {"default"})
         said = unkeyed.answer()
         self.assertEqual((set(said.by_node()), set(said.by_reason())), ({"shadow-1"}, {"BALANCED"}))

@@ -179,7 +179,7 @@ static bool taken_over(uint32_t layout, uint32_t writer)
         store_close(&s);
         struct survey v = survey();
         return survey_reusable(&v, store_map_size(5000)) && v.pins == 2000 && found.n_clusters == 2 &&
-               found.cursor == 42 && found.admin[1][31] == 3;
+               found.layout == layout && found.cursor == 42 && found.admin[1][31] == 3;
 }
 
 Test(survey, an_older_layout_is_whole_and_a_newer_one_that_lets_this_daemon_take_it_over)
