@@ -1,5 +1,6 @@
 /* bench_route.c -- what a decision costs, beside a bare look-up through liblmdb, at 100,000 and 1,000,000 pins.
  * lmdb_renew_reset is what the rows without a look-up are judged by on a slow machine. */
+#include "bench/counting.h"
 #include "bench/route.h"
 
 #define BATCHES 100
@@ -78,6 +79,7 @@ int main(int argc, char **argv)
         route_attach(&large, large.kept.dir);
         pinroute_scope_begin(&scope, small.pr, small.cluster, &nobody, sizeof nobody);
         bench_measure(small_rows, sizeof small_rows / sizeof *small_rows, beat);
+        counting_measure("route_counting_cost", small.kept.dir);
         bench_measure(large_rows, sizeof large_rows / sizeof *large_rows, beat);
         bench_end();
         return 0;

@@ -43,7 +43,7 @@ struct recall {
 };
 
 /* false: nothing there, or it is being written. */
-static inline bool recall_get(const struct recall *r, struct recalled *ret)
+static inline __attribute__((always_inline)) bool recall_get(const struct recall *r, struct recalled *ret)
 {
         uint64_t sequence = SEQUENCE_LOAD(r->sequence.n);
         ret->view = SEQUENCE_LOAD(r->view);
