@@ -283,10 +283,10 @@ static enum outcome ask_for_memory(struct ask *a, const struct pnr_reply *hello,
         struct handed h = {.fd = {-1, -1}};
         struct pnr_reply r;
         enum outcome o = DONE;
-        if (hello->features & PNR_FEATURE_COUNTS && tally_wants(a->tally, hello->epoch)) {
+        if (hello->features & PNR_FEATURE_COUNTS && tally_wants(a->tally, hello->epoch, clock_coarse().ms)) {
                 o = exchange_for(a, &q, deadline_ns, &r, &h);
                 if (o == DONE)
-                        tally_have(a->tally, hello->epoch, h.fd[0], h.fd[1]);
+                        tally_have(a->tally, hello->epoch, h.fd[0], h.fd[1], clock_coarse().ms);
                 close_handed(&h);
         }
         if (o == DONE)

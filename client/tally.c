@@ -8,9 +8,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define LAST     (PNR_COUNT_LANES - 1) /* the lane that all who come late share */
-#define STRAYS   64
-#define AGAIN_MS 1000
+#define LAST       (PNR_COUNT_LANES - 1) /* the lane that all who come late share */
+#define STRAYS     64
+#define AGAIN_MS   1000
+#define REFUSED_MS 10000
 
 void tally_init(struct tally *t, struct tally_fresh *fresh, struct pnr_count_lane *own)
 {
@@ -150,9 +151,12 @@ static bool shares_lane(const struct tally_fresh *f)
         return lane && !(lane & TALLY_ALONE);
 }
 
-bool tally_wants(struct tally *t, uint64_t epoch)
+bool tally_wants(struct tally *t, uint64_t epoch, int64_t now_ms)
 {
         const struct tally_memory *m = atomic_load(&t->memory);
+        int64_t refused_ms = atomic_load(&t->fresh->refused_ms);
+        if (refused_ms && now_ms >= refused_ms && now_ms - refused_ms < REFUSED_MS)
+                return false;
         if (atomic_load(&t->fresh->asking) == epoch || (m && m->epoch == epoch && !shares_lane(t->fresh)))
                 return false;
         atomic_store(&t->fresh->asking, epoch);
@@ -173,19 +177,28 @@ static void *map(int fd, size_t size)
         return p == MAP_FAILED ? NULL : p;
 }
 
-void tally_have(struct tally *t, uint64_t epoch, int family, int common)
+/* NULL: not both are what they ought to be. */
+static struct tally_memory *take(uint64_t epoch, int family, int common)
 {
-        atomic_store(&t->fresh->asking, 0);
         struct tally_memory *m = calloc(1, sizeof *m);
         if (!m)
-                return;
+                return NULL;
         m->epoch = epoch;
         m->family = map(family, sizeof *m->family);
         m->common = map(common, sizeof *m->common);
-        if (!m->family || !m->common) {
-                unmap(m);
+        if (m->family && m->common)
+                return m;
+        unmap(m);
+        return NULL;
+}
+
+void tally_have(struct tally *t, uint64_t epoch, int family, int common, int64_t now_ms)
+{
+        struct tally_memory *m = take(epoch, family, common);
+        atomic_store(&t->fresh->asking, 0);
+        atomic_store(&t->fresh->refused_ms, m ? 0 : now_ms);
+        if (!m)
                 return;
-        }
         m->older = atomic_load(&t->memory);
         while (!atomic_compare_exchange_weak(&t->memory, &m->older, m))
                 ;

@@ -34,6 +34,7 @@ struct tally_fresh {
         const struct tally_memory *_Atomic of; /* what `lane` lies in; NULL: in nothing of a daemon's */
         atomic_uint entering;                  /* a thread is about to change the lane */
         _Atomic uint64_t asking;               /* epoch of a daemon that was asked, and has not answered */
+        _Atomic int64_t refused_ms;            /* when a daemon last gave nothing */
         atomic_uint strays; /* times yet to look for what a thread added to the own lane after it was left */
 };
 
@@ -87,13 +88,14 @@ void tally_enter(struct tally *t, unsigned number);
 /* Has the daemon of this epoch not been greeted by us or our parent, and is it this thread's turn to (once a second)? */
 bool tally_may_meet(struct tally *t, uint64_t epoch, int64_t now_ms);
 
-/* A daemon was greeted.  Is its memory to be asked for?  If so, tally_have() follows, if there is an answer. */
-bool tally_wants(struct tally *t, uint64_t epoch);
+/* A daemon was greeted.  Is its memory to be asked for?  If so, tally_have() follows, if there is an answer.  One that
+ * gave nothing is not asked again for ten seconds. */
+bool tally_wants(struct tally *t, uint64_t epoch, int64_t now_ms);
 void tally_met(struct tally *t, uint64_t epoch); /* and all was said */
 
 /* Its answer: two descriptors, which stay the caller's; -1: it gave none.  Whatever is not a sealed memfd of the right
  * size is not mapped: what can be cut off while it is mapped kills its reader. */
-void tally_have(struct tally *t, uint64_t epoch, int family, int common);
+void tally_have(struct tally *t, uint64_t epoch, int family, int common, int64_t now_ms);
 
 /* The word of the budget of this cluster of the store: of the host, or while no daemon has handed one out, of this
  * process.  Never NULL. */

@@ -41,13 +41,25 @@ static bool has_asked(const struct conn *c)
 }
 
 /* Descriptors stay free for the prober, operators and a new store. */
-static unsigned places(const struct conns *cs)
+static rlim_t room_for_descriptors(void)
 {
         struct rlimit l = {.rlim_cur = RLIM_INFINITY};
         getrlimit(RLIMIT_NOFILE, &l);
         rlim_t spare = l.rlim_cur / 2 < CONN_SPARE_FDS ? l.rlim_cur / 2 : CONN_SPARE_FDS;
-        rlim_t room = l.rlim_cur - spare, wanted = (rlim_t)cs->core->conf->max_clients;
+        return l.rlim_cur - spare;
+}
+
+static unsigned places(const struct conns *cs)
+{
+        rlim_t room = room_for_descriptors(), wanted = (rlim_t)cs->core->conf->max_clients;
         return (unsigned)(room < wanted ? room : wanted);
+}
+
+/* The memory of processes that count has the descriptors that no connection will want. */
+static unsigned families(const struct conns *cs)
+{
+        rlim_t room = room_for_descriptors(), clients = (rlim_t)cs->core->conf->max_clients;
+        return (unsigned)(room <= clients ? 0 : room - clients < clients ? room - clients : clients);
 }
 
 /* Room for one more: the connection that has been idle longest goes; its stub connects again when it has to.
@@ -291,6 +303,8 @@ static bool send_counts(struct conn *c, struct pnr_reply *r)
 {
         struct core *core = c->all->core;
         int fd[2];
+        if (core->counts)
+                counts_limit(core->counts, families(c->all));
         if (!c->handed && core->counts && counts_give(core->counts, fd)) {
                 c->handed = true;
                 bool sent = send_handing(c, r, fd);
@@ -309,7 +323,7 @@ static bool answer(struct conns *cs, struct conn *c, struct core_item *it)
             PNR_OP_HELLO) /* the stub sets its clock by it: the turn may have begun long ago */
                 it->reply.now_ms = clock_mono().ms;
         c->in_batch = false;
-        c->requests++;
+        c->requests += it->reply.op != PNR_OP_COUNTS; /* that is no more than a second greeting */
         c->last = cs->core->last_turn;
         TAILQ_REMOVE(&cs->by_use, c, by_use);
         TAILQ_INSERT_TAIL(&cs->by_use, c, by_use);

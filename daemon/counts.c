@@ -230,8 +230,8 @@ static unsigned fold(struct counts *c, unsigned i)
 /* Not during a reading, which would miss one, or count it twice. */
 static void reap(struct counts *c, unsigned checks)
 {
-        unsigned reads = 0;
-        for (unsigned i = 0; i < checks && i < c->n && !c->reading && reads < READS_AT_ONCE; i++) {
+        unsigned reads = 0, there = c->n;
+        for (unsigned i = 0; i < checks && i < there && !c->reading && reads < READS_AT_ONCE; i++) {
                 if (c->next_check >= c->n)
                         c->next_check = 0;
                 if (is_gone(c->fd[c->next_check]))

@@ -134,7 +134,6 @@ static void raise_descriptor_limit(void)
                 l.rlim_cur = l.rlim_max < all ? l.rlim_max : all;
                 setrlimit(RLIMIT_NOFILE, &l);
         }
-        d.families_max = (unsigned)(l.rlim_cur >= all ? clients : l.rlim_cur > want ? l.rlim_cur - want : 0);
         if (l.rlim_cur < want)
                 log_warning("only %lu descriptors allowed (ulimit -n): fewer clients at once than "
                             "max_clients, which is %" PRId64,
@@ -160,8 +159,6 @@ static bool take_config(ops_say_fn *say, void *say_arg)
         d.conf = new;
         log_set_level((int)new->log_level);
         raise_descriptor_limit();
-        if (d.core.counts)
-                counts_limit(d.core.counts, d.families_max);
         core_configure(&d.core, new, clock_mono());
         for (unsigned node = 0; node < PROBER_NODES_MAX; node++)
                 child_retell(&d.child, node);
@@ -314,10 +311,8 @@ static bool set_up(void)
         if (!core_init(&d.core, d.conf, d.dir.group, clock_mono()))
                 return false;
         d.core.counts = counts_open();
-        if (d.core.counts)
-                counts_limit(d.core.counts, d.families_max);
-        else
-                log_warning("no memory to count decisions in: %s", strerror(errno));
+        if (!d.core.counts)
+                log_warning("decisions are not counted, there is no memory for it: %s", strerror(errno));
         d.workers = listen_workers(&d.dir);
         d.operators = listen_operators(&d.dir);
         if (d.workers < 0 || d.operators < 0)

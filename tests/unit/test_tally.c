@@ -21,6 +21,7 @@ struct process {
 
 static struct process *process;
 static struct tally tally;
+static int64_t now_ms = 1000000;
 
 static int memfd(size_t size, int seals)
 {
@@ -62,8 +63,8 @@ static struct pnr_counts *have(uint64_t epoch)
         int family = memfd(sizeof(struct pnr_counts), SEALS),
             common = memfd(sizeof(struct pnr_common), SEALS);
         struct pnr_counts *seen = map_counts(family);
-        cr_expect(tally_wants(&tally, epoch));
-        tally_have(&tally, epoch, family, common);
+        cr_expect(tally_wants(&tally, epoch, now_ms));
+        tally_have(&tally, epoch, family, common, now_ms);
         tally_met(&tally, epoch);
         close(family);
         close(common);
@@ -133,7 +134,7 @@ Test(tally, a_child_takes_the_next_lane_and_the_late_ones_share_the_last)
                 add(FIRST);
                 bool alone = process[i].fresh.lane & TALLY_ALONE;
                 cr_expect_eq(alone, i < PNR_COUNT_LANES - 1, "process %u", i);
-                cr_expect_eq(tally_wants(&tally, 7), !alone, "and may ask for a family of its own");
+                cr_expect_eq(tally_wants(&tally, 7, now_ms), !alone, "and may ask for a family of its own");
         }
         for (unsigned i = 0; i < PNR_COUNT_LANES; i++)
                 cr_expect_eq(in_lane(&seen->lane[i], FIRST), i < PNR_COUNT_LANES - 1 ? 1 : PROCESSES - i);
@@ -143,7 +144,7 @@ Test(tally, a_child_takes_the_next_lane_and_the_late_ones_share_the_last)
         add(FIRST);
         cr_expect_eq(in_all(own, FIRST), 1);
         cr_expect_eq(in_all(seen, FIRST), PROCESSES);
-        cr_expect_not(tally_wants(&tally, 7));
+        cr_expect_not(tally_wants(&tally, 7, now_ms));
 }
 
 Test(tally, a_forged_number_of_lanes_leads_nowhere_but_to_the_last)
@@ -173,26 +174,29 @@ Test(tally, what_is_no_sealed_memory_of_the_right_size_is_not_mapped)
                            memfd(sizeof(struct pnr_counts) - 1, SEALS),
                            memfd(sizeof(struct pnr_common), SEALS)};
         for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
-                tally_have(&tally, 7, bad[i], common);
+                tally_have(&tally, 7, bad[i], common, now_ms);
                 cr_expect_null(tally.memory, "descriptor %u", i);
         }
-        tally_have(&tally, 7, family, -1);
+        tally_have(&tally, 7, family, -1, now_ms);
         cr_expect_null(tally.memory);
-        tally_have(&tally, 7, family, common);
+        tally_have(&tally, 7, family, common, now_ms);
         cr_expect_not_null(tally.memory);
 }
 
 Test(tally, a_daemon_is_asked_once_unless_it_has_answered_that_there_is_nothing)
 {
-        cr_expect(tally_wants(&tally, 7));
-        cr_expect_not(tally_wants(&tally, 7), "it may have broken the connection over it");
+        cr_expect(tally_wants(&tally, 7, now_ms));
+        cr_expect_not(tally_wants(&tally, 7, now_ms), "it may have broken the connection over it");
         be(1);
-        cr_expect(tally_wants(&tally, 7), "a child knows nothing of that");
-        tally_have(&tally, 7, -1, -1);
-        cr_expect(tally_wants(&tally, 7));
-        tally_have(&tally, 7, -1, -1);
+        cr_expect(tally_wants(&tally, 7, now_ms), "a child knows nothing of that");
+        tally_have(&tally, 7, -1, -1, now_ms);
+        cr_expect_not(tally_wants(&tally, 7, now_ms + 9999));
+        cr_expect(tally_wants(&tally, 7, now_ms + 10000));
+        tally_have(&tally, 7, -1, -1, now_ms + 10000);
+        cr_expect(tally_wants(&tally, 7, now_ms), "where the clock went back");
+        tally.fresh->asking = 0;
         have(7);
-        cr_expect_not(tally_wants(&tally, 7));
+        cr_expect_not(tally_wants(&tally, 7, now_ms));
         struct pnr_counts *next = have(8);
         tally_enter(&tally, 0);
         add(FIRST);
