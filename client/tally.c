@@ -56,7 +56,7 @@ static unsigned take_lane(struct pnr_counts *family)
 {
         _Atomic uint64_t *next = &family->lane[0].head.next_lane;
         uint64_t n = atomic_load_explicit(next, memory_order_relaxed);
-        n = n < LAST ? atomic_fetch_add(next, 1) : LAST;
+        n = n <= LAST ? atomic_fetch_add(next, 1) : LAST;
         return n < LAST ? (unsigned)n : LAST;
 }
 

@@ -475,6 +475,10 @@ class Worker:
         """Decides without a pause for `ms`; answer() fetches the counts."""
         self.send("spin", self.number(cluster), as_hex(key), ms)
 
+    def threads(self, cluster="main", key=None, n=1000):
+        """Decides n times in each of four threads at once."""
+        return self.do("threads", self.number(cluster), as_hex(key), n)
+
     def record(self, cluster="main", key="", seconds=0):
         return self.do("record", self.number(cluster), as_hex(key), seconds)
 

@@ -7,12 +7,14 @@
  *   records C KEY N SECONDS   send C KEY N SECONDS   wait      of the keys KEY-0 to KEY-(N-1)
  *   reads C KEY N         N decisions, counted by node and reason
  *   spin C KEY MS         the same for MS milliseconds
+ *   threads C KEY N       the same in 4 threads at once, N each
  *   scope begin C KEY     scope read|wrote|force|unforce|end   scope rekey KEY   scope accept C TOKEN
  *   issue C KEY           answers with token=...
  *   fork IN OUT           rawfork IN OUT: the child goes on by itself, on these two FIFOs
  *
  * C is the number that `cluster` answered.  KEY and TOKEN are hexadecimal; `-`: NULL, `.`: empty. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,7 @@
 #define WORDS_MAX  8
 #define COUNTS_MAX 256
 #define KEYS_MAX   256
+#define THREADS    4
 
 struct key {
         unsigned char bytes[PINROUTE_KEY_MAX + 2]; /* one too many, and a NUL */
@@ -98,19 +101,28 @@ static void answer_decision(int status, const struct pinroute_decision *d, long 
                 d->pin_left_ms, (unsigned long long)d->epoch, now_us() - since);
 }
 
-static void count(struct counts *c, const struct pinroute_decision *d)
+static void count(struct counts *c, const char *node, unsigned reason, unsigned long times)
 {
         unsigned i = 0;
-        while (i < c->n && (c->row[i].reason != d->reason || strcmp(c->row[i].node, d->node) != 0))
+        while (i < c->n && (c->row[i].reason != reason || strcmp(c->row[i].node, node) != 0))
                 i++;
         if (i == COUNTS_MAX)
                 abort();
         if (i == c->n) {
                 c->n++;
-                c->row[i].reason = d->reason;
-                memcpy(c->row[i].node, d->node, sizeof d->node);
+                c->row[i].reason = reason;
+                snprintf(c->row[i].node, sizeof c->row[i].node, "%s", node);
         }
-        c->row[i].times++;
+        c->row[i].times += times;
+}
+
+static void answer_counts(const struct counts *c, int status, unsigned long done, long long since)
+{
+        fprintf(out, "status=%s n=%lu us=%lld", status_word(status), done, now_us() - since);
+        for (unsigned i = 0; i < c->n; i++)
+                fprintf(out, " %s/%s=%lu", c->row[i].node, pinroute_reason_name((int)c->row[i].reason),
+                        c->row[i].times);
+        fputc('\n', out);
 }
 
 /* `reads`: n decisions; `spin`: as many as fit before the deadline. */
@@ -128,14 +140,49 @@ static void do_many(char **word, int by_time)
                 int s = pinroute_route_read(handle, cluster, k.at, k.len, &d);
                 if (s != PINROUTE_OK)
                         status = s;
-                count(&c, &d);
+                count(&c, d.node, d.reason, 1);
                 done++;
         }
-        fprintf(out, "status=%s n=%lu us=%lld", status_word(status), done, now_us() - from);
-        for (unsigned i = 0; i < c.n; i++)
-                fprintf(out, " %s/%s=%lu", c.row[i].node, pinroute_reason_name((int)c.row[i].reason),
-                        c.row[i].times);
-        fputc('\n', out);
+        answer_counts(&c, status, done, from);
+}
+
+struct share {
+        pthread_t thread;
+        unsigned cluster, n;
+        const struct key *key;
+        struct counts counts;
+};
+
+static void *decide_share(void *arg)
+{
+        struct share *s = arg;
+        for (unsigned i = 0; i < s->n; i++) {
+                struct pinroute_decision d;
+                pinroute_route_read(handle, s->cluster, s->key->at, s->key->len, &d);
+                count(&s->counts, d.node, d.reason, 1);
+        }
+        return NULL;
+}
+
+static void do_threads(char **word)
+{
+        static struct share share[THREADS];
+        struct counts all = {.n = 0};
+        struct key k;
+        long long from = now_us();
+        key_read(&k, word[2]);
+        for (unsigned i = 0; i < THREADS; i++) {
+                share[i] = (struct share){.cluster = number(word[1]), .n = number(word[3]), .key = &k};
+                if (pthread_create(&share[i].thread, NULL, decide_share, &share[i]) != 0)
+                        abort();
+        }
+        for (unsigned i = 0; i < THREADS; i++) {
+                pthread_join(share[i].thread, NULL);
+                for (unsigned j = 0; j < share[i].counts.n; j++)
+                        count(&all, share[i].counts.row[j].node, share[i].counts.row[j].reason,
+                              share[i].counts.row[j].times);
+        }
+        answer_counts(&all, PINROUTE_OK, THREADS * share[0].n, from);
 }
 
 static void do_reads(char **word) { do_many(word, 0); }
@@ -344,7 +391,7 @@ static const struct {
     {"endpoint", 3, do_endpoint}, {"hold", 4, do_hold},       {"scope", 2, do_scope},
     {"fork", 3, do_fork},         {"rawfork", 3, do_fork},    {"pid", 1, do_pid},
     {"issue", 3, do_issue},       {"records", 5, do_records}, {"send", 5, do_send},
-    {"wait", 1, do_wait},
+    {"wait", 1, do_wait},         {"threads", 4, do_threads},
 };
 
 static void obey(char *line)

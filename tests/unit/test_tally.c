@@ -138,6 +138,7 @@ Test(tally, a_child_takes_the_next_lane_and_the_late_ones_share_the_last)
         }
         for (unsigned i = 0; i < PNR_COUNT_LANES; i++)
                 cr_expect_eq(in_lane(&seen->lane[i], FIRST), i < PNR_COUNT_LANES - 1 ? 1 : PROCESSES - i);
+        cr_expect_eq(seen->lane[0].head.next_lane, PNR_COUNT_LANES, "the last one is taken, too");
         be(PROCESSES - 1);
         tally.fresh->asking = 0;
         struct pnr_counts *own = have(7);
