@@ -51,6 +51,12 @@ struct fake_orders {
         atomic_uint records_max;     /* keys that one may carry; 0: an older daemon */
         _Atomic uint64_t generation; /* of replies */
         _Atomic uint64_t turn;
+        atomic_uint features;     /* of HELLO's answer */
+        atomic_uint counts;       /* requests for memory */
+        atomic_uint breaks_on_it; /* closes instead of handing out */
+        atomic_uint n_handed;     /* descriptors, opened before fake_start(), that come with the answer */
+        atomic_uint always;       /* and with every other */
+        int handed[3];
         struct pnr_request last;      /* written before its count goes up */
         struct pnr_records last_many; /* the last RECORDS */
 };
@@ -62,6 +68,25 @@ struct fake {
         int lifeline; /* the child ends when nobody holds this any more */
         struct fake_orders *orders;
 };
+
+/* As send(), with descriptors. */
+static inline void fake_send(struct fake_orders *o, int fd, void *bytes, size_t size, bool handing)
+{
+        unsigned n = handing ? atomic_load(&o->n_handed) : 0;
+        union {
+                char bytes[CMSG_SPACE(3 * sizeof(int))];
+                struct cmsghdr first;
+        } room = {{0}};
+        struct iovec from = {.iov_base = bytes, .iov_len = size};
+        struct msghdr m = {.msg_iov = &from,
+                           .msg_iovlen = 1,
+                           .msg_control = n ? &room : NULL,
+                           .msg_controllen = n ? CMSG_SPACE(n * sizeof(int)) : 0};
+        room.first = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(n * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&room.first), o->handed, n * sizeof(int));
+        (void)!sendmsg(fd, &m, MSG_NOSIGNAL);
+}
 
 static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_request *q)
 {
@@ -80,7 +105,8 @@ static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_re
         size_t size = sizeof out.r;
         int kind = atomic_load(&o->kind);
         if (q->op == PNR_OP_HELLO)
-                out.r.turn = atomic_fetch_add(&o->turn, 1), out.r.records_max = atomic_load(&o->records_max);
+                out.r.turn = atomic_fetch_add(&o->turn, 1), out.r.records_max = atomic_load(&o->records_max),
+                out.r.features = atomic_load(&o->features);
         if (q->op != PNR_OP_HELLO && kind == FAKE_WRONG_NUMBER)
                 out.r.number++;
         if (q->op != PNR_OP_HELLO && kind == FAKE_SHORT)
@@ -92,7 +118,7 @@ static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_re
         if (kind == FAKE_LATE)
                 poll(NULL, 0, atomic_load(&o->late_ms));
         if (kind != FAKE_NEVER)
-                (void)!send(fd, &out, size, MSG_NOSIGNAL);
+                fake_send(o, fd, &out, size, q->op == PNR_OP_COUNTS || atomic_load(&o->always));
 }
 
 /* false: this client is done with. */
@@ -111,12 +137,14 @@ static inline bool fake_serve_one(struct fake_orders *o, int fd)
         if (q.op == PNR_OP_RECORDS)
                 o->last_many = frame;
         atomic_fetch_add(&o->batches, q.op == PNR_OP_RECORDS);
-        atomic_fetch_add(q.op == PNR_OP_HELLO   ? &o->hellos
-                         : q.op == PNR_OP_HOLD  ? &o->holds
-                         : q.op == PNR_OP_TOKEN ? &o->tokens
-                                                : &o->records,
+        atomic_fetch_add(q.op == PNR_OP_HELLO    ? &o->hellos
+                         : q.op == PNR_OP_HOLD   ? &o->holds
+                         : q.op == PNR_OP_TOKEN  ? &o->tokens
+                         : q.op == PNR_OP_COUNTS ? &o->counts
+                                                 : &o->records,
                          q.n ? q.n : 1);
-        bool closes = atomic_load(&o->kind) == FAKE_CLOSES && q.op != PNR_OP_HELLO;
+        bool closes = (atomic_load(&o->kind) == FAKE_CLOSES && q.op != PNR_OP_HELLO) ||
+                      (atomic_load(&o->breaks_on_it) && q.op == PNR_OP_COUNTS);
         if (!closes)
                 fake_reply(o, fd, &q);
         atomic_fetch_add(&o->done, 1);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "client/pinroute.h"
 #include "daemon/conn.h"
 
 static struct event_base *base;
@@ -535,4 +536,56 @@ Test(conn, one_that_waits_for_its_turn_may_go_meanwhile)
                 ;
         expect_served(greedy[0]);
         close(greedy[0]);
+}
+
+/* Descriptors that came with the answer to a COUNTS. */
+static unsigned handed(int client_fd, uint32_t *status)
+{
+        struct pnr_request q = hello(77);
+        struct pnr_reply r;
+        union {
+                char bytes[CMSG_SPACE(4 * sizeof(int))];
+                struct cmsghdr first;
+        } room;
+        struct iovec to = {.iov_base = &r, .iov_len = sizeof r};
+        struct msghdr m = {
+            .msg_iov = &to, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof room};
+        int fd[4];
+        q.op = PNR_OP_COUNTS;
+        cr_assert_eq(send(client_fd, &q, sizeof q, MSG_NOSIGNAL), (ssize_t)sizeof q);
+        turn();
+        cr_assert_eq(recvmsg(client_fd, &m, MSG_DONTWAIT), (ssize_t)sizeof r);
+        *status = r.status;
+        if (!CMSG_FIRSTHDR(&m))
+                return 0;
+        unsigned n = (unsigned)((room.first.cmsg_len - CMSG_LEN(0)) / sizeof *fd);
+        memcpy(fd, CMSG_DATA(&room.first), n * sizeof *fd);
+        for (unsigned i = 0; i < n; i++)
+                close(fd[i]);
+        return n;
+}
+
+Test(conn, memory_to_count_in_is_handed_out_once_on_a_connection)
+{
+        uint32_t status;
+        int a = connected(), b = connected();
+        cr_expect_eq(handed(a, &status), 0, "there is none");
+        cr_expect_eq(status, PINROUTE_E_REFUSED);
+        core.counts = counts_open();
+        cr_expect_eq(handed(a, &status), 2);
+        cr_expect_eq(status, PINROUTE_OK);
+        cr_expect_eq(handed(a, &status), 0);
+        cr_expect_eq(status, PINROUTE_E_REFUSED);
+        cr_expect_eq(handed(b, &status), 2);
+        cr_expect_eq(core.stats.counts_refused, 2);
+        cr_expect_eq(core.stats.records, 0);
+        expect_served(a);
+        struct rlimit was, tight;
+        cr_assert_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+        tight = (struct rlimit){(rlim_t)core.conf->max_clients, was.rlim_max};
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
+        cr_expect_eq(handed(connected(), &status), 0, "connections want all that there are");
+        cr_expect_eq(status, PINROUTE_E_REFUSED);
+        setrlimit(RLIMIT_NOFILE, &was);
+        counts_close(&core.counts);
 }

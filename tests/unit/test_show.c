@@ -3,8 +3,11 @@
 #include "tests/unit/json_check.h"
 
 #include <event2/buffer.h>
+#include <sys/mman.h>
 
+#include "client/pinroute.h"
 #include "daemon/show.h"
+#include "proto/counts.h"
 
 static struct conns conns;
 static char said[1 << 20];
@@ -222,4 +225,26 @@ Test(show, config_and_counters_come_from_their_tables)
         expect("\"split_brains\":2,\"primary_changes\":42");
 #define EXPECT_NAMED(name, text) expect("\"" #name "\":");
         CORE_STATS(EXPECT_NAMED)
+}
+
+Test(show, decisions_are_told_by_cluster_node_and_reason)
+{
+        int fd[2];
+        core.counts = counts_open();
+        counts_limit(core.counts, 2);
+        cr_assert(counts_give(core.counts, fd));
+        struct pnr_counts *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
+        cr_assert_neq(m, MAP_FAILED);
+        m->lane[0].head.next_lane = m->lane[0].head.used = 1;
+        m->lane[0].head.count[PINROUTE_STORE_UNAVAILABLE] = 3;
+        m->lane[0].page[0].count[1][PINROUTE_CAUGHT_UP] = 4;
+        m->lane[0].page[0].count[31][PINROUTE_CAUGHT_UP] = 5; /* no node has that slot */
+        begin();
+        show_stats(&core, &j);
+        end();
+        expect("\"processes\":1}");
+        expect("\"decisions\":["
+               "{\"cluster\":\"\",\"node\":\"\",\"reason\":\"STORE_UNAVAILABLE\",\"count\":3},"
+               "{\"cluster\":\"main\",\"node\":\"shadow-1\",\"reason\":\"CAUGHT_UP\",\"count\":4}]");
+        counts_close(&core.counts);
 }
