@@ -516,6 +516,45 @@ Test(cluster, caught_up_is_computed_afresh_from_each_answer, .init = two_up)
         cr_expect(play_released(&p, 2, g));
 }
 
+static void record_and_count(void)
+{
+        uint64_t g = play_write(&p);
+        release_record(&p.c.release, g, 1, false, mono_plus(p.now, 15000), p.now);
+}
+
+Test(cluster, pins_count_as_released_early_once_a_replica_that_is_read_from_has_caught_up, .init = two_up)
+{
+        record_and_count();
+        play_for(&p, 300);
+        cr_expect_eq(p.c.release.early, 0, "nobody has the write");
+        cluster_set_admin(&p.c, 1, NODE_DRAIN, p.now);
+        p.server[1].position = p.server[0].position;
+        play_for(&p, 300);
+        cr_expect_eq(p.c.release.early, 0, "who has it is not read from");
+        p.server[2].position = p.server[0].position;
+        play_for(&p, 300);
+        cr_expect_eq(p.c.release.early, 1);
+        record_and_count();
+        play_for(&p, 16000);
+        cr_expect_eq(p.c.release.expired, 1);
+        cr_expect_eq(p.c.release.early, 1);
+}
+
+Test(cluster, a_nodes_checks_and_changes_of_state_are_counted, .init = two_up)
+{
+        struct cluster_node *n = &p.c.node[1];
+        uint64_t changes = n->state_changes, before = n->checks;
+        cr_expect_eq(changes, 1, "it came up");
+        p.server[1].manner = REFUSES;
+        play_for(&p, 2000);
+        cr_expect_eq(n->state_changes, changes + 1);
+        uint64_t times = 0;
+        for (unsigned i = 0; i <= HISTOGRAM_BOUNDS; i++)
+                times += n->took.n[i];
+        cr_expect_eq(times, n->checks);
+        cr_expect_gt(n->checks, before);
+}
+
 Test(cluster, caught_up_ends_with_the_connection_the_check_or_the_prober, .init = two_up)
 {
         uint64_t g = caught_up_once();

@@ -134,6 +134,28 @@ Test(metrics, each_key_that_was_recorded_has_one_outcome)
         cr_expect(says("records_total{outcome=\"refused\"} 9"));
 }
 
+Test(metrics, a_pin_is_created_by_each_key_that_is_recorded_but_by_no_floor_and_no_covered_token)
+{
+        core_record(1, 5000);
+        core_record(1, 5000);
+        core_ask(PNR_OP_HOLD, "main", 2, 1000);
+        struct core_item many = core_item_many("main", 10, 5, 5000),
+                         elsewhere = core_item(PNR_OP_RECORD, "none", 3, 0);
+        core_step(&many, 1, 1);
+        core_step(&elsewhere, 1, 1);
+        expect("pins_created_total{cluster=\"main\"} 8");
+        cr_expect(says("pins_created_total{cluster=\"other\"} 0"));
+        struct core_item token = core_item(PNR_OP_TOKEN, "main", 1, 5000);
+        token.request.stamp = core_pin("main", 1).stamp;
+        core_step(&token, 1, 1);
+        cr_assert(token.answered && token.covered);
+        expect("pins_created_total{cluster=\"main\"} 8");
+        uint64_t filled = core_fill(5000), floored = core.stats.floored_records;
+        cr_assert(floored);
+        fill();
+        cr_expect_eq(core.cluster[0]->release.created, 8 + filled - floored);
+}
+
 Test(metrics, the_heartbeat_is_told_in_seconds_since_1970_once_there_was_one)
 {
         fill();
