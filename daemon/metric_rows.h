@@ -34,6 +34,12 @@ METRIC(node_checks_total, COUNTER, NODE, "cluster,node,outcome",
 METRIC(node_check_duration_seconds, HISTOGRAM, NODE, "cluster,node",
        "Time from question to answer, or to the end of the prober's patience.")
 
+METRIC(decisions_total, COUNTER, DAEMON, "cluster,node,reason",
+       "Answers that processes got from their stubs, by the node named and why; cluster and node are empty "
+       "where there was no store.")
+METRIC(processes, GAUGE, DAEMON, "",
+       "Processes, with the children that they forked, that count their decisions in memory of ours.")
+
 METRIC(pins, GAUGE, DAEMON, "", "Pins in the store, expired ones that the sweep has not met yet included.")
 METRIC(pins_max, GAUGE, DAEMON, "", "Pins that the store has room for: max_pins.")
 METRIC(pins_created_total, COUNTER, CLUSTER, "cluster",

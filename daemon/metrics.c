@@ -11,6 +11,7 @@
 #include "daemon/log.h"
 #include "daemon/measure.h"
 #include "daemon/prom.h"
+#include "proto/counts.h"
 
 #define QUOTE(x)   #x
 #define AS_TEXT(x) QUOTE(x)
@@ -77,6 +78,54 @@ PUT(records_total)
         count_with(p, a, "outcome", "refused", s->refused);
 }
 
+struct place { /* whose decisions */
+        const char *cluster, *node;
+        unsigned number, slot;
+};
+
+static void put_decision(struct prom *p, const struct place *at, const char *reason, uint64_t n)
+{
+        struct prom_labels l = {.n = 0};
+        prom_label(&l, "cluster", at->cluster);
+        prom_label(&l, "node", at->node);
+        prom_label(&l, "reason", reason);
+        if (n)
+                prom_count(p, &l, n);
+}
+
+/* Those that nobody has got are left out.  Reasons that nobody knows, which a process made up, are one: no sample may
+ * come twice. */
+static void put_decisions_of(struct prom *p, const struct counts *counts, const struct place *at)
+{
+        uint64_t made_up = 0;
+        const char *unknown = pinroute_reason_name(-1);
+        for (unsigned reason = 0; reason < PNR_COUNT_REASONS; reason++) {
+                uint64_t n = counts_of(counts, at->number, at->slot, reason);
+                const char *name = pinroute_reason_name((int)reason);
+                if (!strcmp(name, unknown))
+                        made_up += n;
+                else
+                        put_decision(p, at, name, n);
+        }
+        put_decision(p, at, unknown, made_up);
+}
+
+PUT(decisions_total)
+{
+        struct counts *counts = a->core->counts;
+        if (!counts)
+                return;
+        counts_read(counts, a->core->n_clusters);
+        put_decisions_of(p, counts, &(struct place){"", "", 0, PNR_NO_NODE});
+        for (unsigned i = 0; i < a->core->n_clusters; i++)
+                for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                        const struct cluster_conf *c = &a->core->cluster[i]->conf;
+                        const char *node = a->core->cluster[i]->node[slot].conf.name;
+                        if (node[0])
+                                put_decisions_of(p, counts, &(struct place){c->name, node, i, slot});
+                }
+}
+
 PUT(connections_closed_total)
 {
         const struct core_stats *s = &a->core->stats;
@@ -94,6 +143,7 @@ PUT(reloads_total)
 
 PUT(loop_longest_turn_seconds) { prom_micros(p, NULL, a->core->stats.longest_turn_us); }
 
+PUT_COUNT(processes, a->core->counts ? counts_processes(a->core->counts) : 0)
 PUT_COUNT(pins, a->count.pins)
 PUT_COUNT(pins_max, (uint64_t)a->core->conf->max_pins)
 PUT_COUNT(clients, a->conns->n)

@@ -3,8 +3,10 @@
 
 #include <event2/buffer.h>
 #include <math.h>
+#include <sys/mman.h>
 
 #include "daemon/metrics.h"
+#include "proto/counts.h"
 
 static struct conns conns;
 static char said[1 << 20];
@@ -154,6 +156,32 @@ Test(metrics, a_pin_is_created_by_each_key_that_is_recorded_but_by_no_floor_and_
         cr_assert(floored);
         fill();
         cr_expect_eq(core.cluster[0]->release.created, 8 + filled - floored);
+}
+
+/* What a process writes there is its own affair: no sample comes twice for it. */
+Test(metrics, decisions_are_told_by_node_and_reason_and_made_up_reasons_as_one)
+{
+        int fd[2];
+        core.counts = counts_open();
+        counts_limit(core.counts, 4);
+        cr_assert(counts_give(core.counts, fd));
+        struct pnr_counts *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
+        cr_assert_neq(m, MAP_FAILED);
+        close(fd[0]);
+        m->lane[0].head.next_lane = 1;
+        m->lane[0].head.used = 1;
+        m->lane[0].head.count[PINROUTE_STORE_UNAVAILABLE] = 3;
+        m->lane[0].page[0].count[1][PINROUTE_BALANCED] = 7;
+        m->lane[0].page[0].count[1][14] = 10;
+        m->lane[0].page[0].count[1][15] = 20;
+        m->lane[0].page[0].count[9][PINROUTE_BALANCED] = 5;
+        expect("decisions_total{cluster=\"main\",node=\"shadow-1\",reason=\"BALANCED\"} 7");
+        cr_expect(says("decisions_total{cluster=\"\",node=\"\",reason=\"STORE_UNAVAILABLE\"} 3"));
+        cr_expect(says("decisions_total{cluster=\"main\",node=\"shadow-1\",reason=\"UNKNOWN\"} 30"));
+        cr_expect(says("processes 1"));
+        cr_expect_null(strstr(said, "} 5\n"), "of a slot that no node has");
+        munmap(m, sizeof *m);
+        counts_close(&core.counts);
 }
 
 Test(metrics, the_heartbeat_is_told_in_seconds_since_1970_once_there_was_one)
