@@ -13,6 +13,13 @@ static inline int64_t clock_ms(clockid_t id)
         return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static inline int64_t clock_us(clockid_t id)
+{
+        struct timespec t;
+        clock_gettime(id, &t);
+        return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static inline struct mono clock_mono(void) { return (struct mono){clock_ms(CLOCK_MONOTONIC)}; }
 
 /* How long this boot has been suspended: grows only while the machine sleeps. */

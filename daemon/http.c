@@ -26,6 +26,8 @@
 #define BODY_MAX_BYTES 4096 /* nobody needs one; one that comes with a POST is read before that is refused */
 #define BACKLOG        64
 #define LOOK_MS        50
+#define CHEAP_US       2000 /* a page that takes less is made for each who asks */
+#define SHARE          9    /* a page made anew is good for so many times of what that took */
 #define MISDIRECTED    421
 #define LISTENER       (LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC)
 
@@ -63,12 +65,14 @@ static int fill_metrics(const struct http_ask *ask, struct evbuffer *out)
 static const struct page {
         const char *path, *type, *policy;
         int (*fill)(const struct http_ask *ask, struct evbuffer *out); /* returns the status */
+        bool asks; /* it reads the query: made for each who asks, so cheap */
 } pages[] = {
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", BARE, fill_metrics},
-    {"/healthz", TEXT, BARE, fill_health},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", BARE, fill_metrics, false},
+    {"/healthz", TEXT, BARE, fill_health, true},
 };
 
 #define N_PAGES (sizeof pages / sizeof *pages)
+static_assert(N_PAGES <= HTTP_PAGES_MAX, "each has a place in struct http");
 
 /* NULL: there is none. */
 static const struct page *find_page(const char *path, size_t n)
@@ -77,6 +81,32 @@ static const struct page *find_page(const char *path, size_t n)
                 if (strlen(p->path) == n && !strncmp(p->path, path, n))
                         return p;
         return NULL;
+}
+
+/* Into the place of the one that was there. */
+static void make(const struct page *p, const struct http_ask *ask, struct http_made *made)
+{
+        int64_t began_us = clock_us(CLOCK_MONOTONIC);
+        struct evbuffer *body = evbuffer_new();
+        made->status = body ? p->fill(ask, body) : HTTP_SERVUNAVAIL;
+        if (made->body)
+                evbuffer_free(made->body);
+        made->body = body;
+        int64_t ended_us = clock_us(CLOCK_MONOTONIC), took_us = ended_us - began_us;
+        made->good_until_us = took_us < CHEAP_US ? 0 : ended_us + SHARE * took_us;
+}
+
+/* Returns the status. */
+static int take_page(struct http *h, const struct page *p, const char *query, struct evbuffer *out)
+{
+        struct http_ask ask = {h->core, h->conns, clock_mono(), query};
+        if (p->asks)
+                return p->fill(&ask, out);
+        struct http_made *made = &h->made[p - pages];
+        if (!made->body || clock_us(CLOCK_MONOTONIC) > made->good_until_us)
+                make(p, &ask, made);
+        bool taken = made->body && !evbuffer_add_buffer_reference(out, made->body);
+        return taken ? made->status : HTTP_SERVUNAVAIL;
 }
 
 /* ---- answers ---- */
@@ -168,8 +198,7 @@ static void answer_in(struct http *h, struct evhttp_request *r, struct evbuffer 
                 refuse(r, HTTP_NOTFOUND, "is all that there is here.", body);
                 return;
         }
-        struct http_ask ask = {h->core, h->conns, clock_mono(), uri[n] == '?' ? uri + n + 1 : ""};
-        int status = p->fill(&ask, body);
+        int status = take_page(h, p, uri[n] == '?' ? uri + n + 1 : "", body);
         answer(r, status, p->type, p->policy, body);
 }
 
@@ -362,4 +391,7 @@ void http_fini(struct http *h)
                 evhttp_free(h->server); /* and the listener */
         while (h->n)
                 forget(h, h->n - 1);
+        for (unsigned i = 0; i < HTTP_PAGES_MAX; i++)
+                if (h->made[i].body)
+                        evbuffer_free(h->made[i].body);
 }

@@ -3,7 +3,8 @@
  * GET and HEAD of the paths in http.c's table; one request per connection.  Who may ask: whoever can reach http_listen,
  * which is this machine alone unless http_remote = allow; a Host header must be one that hosts.h admits (not on a Unix
  * socket, where no browser comes).  A client has HTTP_PATIENCE_MS from connecting to the last byte of its answer, and
- * HTTP_CROWDED_MS while others wait for its place. */
+ * HTTP_CROWDED_MS while others wait for its place.  A page that takes long to make is made for a tenth of the
+ * time, however many ask for it: where that took 5 ms, all get the same for 45 ms. */
 #ifndef PINROUTED_HTTP_H
 #define PINROUTED_HTTP_H
 
@@ -16,6 +17,7 @@
 #define HTTP_CLIENTS_MAX 16 /* connections at once; CONN_SPARE_FDS has room for them */
 #define HTTP_PATIENCE_MS 5000
 #define HTTP_CROWDED_MS  250
+#define HTTP_PAGES_MAX   8
 
 /* What a page is made of. */
 struct http_ask {
@@ -26,6 +28,7 @@ struct http_ask {
 };
 
 struct bufferevent;
+struct evbuffer;
 struct evconnlistener;
 struct event;
 struct event_base;
@@ -46,6 +49,11 @@ struct http {
                 struct bufferevent *b; /* ours and evhttp's */
                 struct mono since;
         } client[HTTP_CLIENTS_MAX];
+        struct http_made { /* a page as it was last made, by its place in the table */
+                struct evbuffer *body;
+                int status;
+                int64_t good_until_us; /* CLOCK_MONOTONIC */
+        } made[HTTP_PAGES_MAX];
 };
 
 /* core, conns and base are set, and may come alive later: listens as conf says, and is heard with event_base_loop().

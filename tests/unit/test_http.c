@@ -187,6 +187,25 @@ Test(http, another_path_is_not_found_and_learns_which_there_are)
         cr_expect_eq(status_of(GET("//localhost/metrics")), 404);
 }
 
+Test(http, a_page_that_takes_long_to_make_is_the_same_for_all_for_a_while)
+{
+        ask(GET("/metrics"));
+        cr_expect(strstr(body(), "\npinrouted_clients 0\n"));
+        http.made[0].good_until_us = INT64_MAX;
+        conns.n = 7;
+        ask(GET("/metrics?again"));
+        cr_expect(strstr(body(), "\npinrouted_clients 0\n"));
+        cr_expect_str_eq(body() + strlen(body()) - 1, "\n", "and whole");
+        ask("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        cr_expect_str_eq(body(), "");
+        http.made[0].good_until_us = 0;
+        ask(GET("/metrics"));
+        cr_expect(strstr(body(), "\npinrouted_clients 7\n"));
+        int64_t left_us = http.made[0].good_until_us - clock_us(CLOCK_MONOTONIC);
+        cr_expect_lt(left_us, 1000000);
+        conns.n = 0;
+}
+
 /* ---- who is answered ---- */
 
 Test(http, a_name_that_is_none_of_ours_is_refused)
