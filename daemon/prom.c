@@ -9,16 +9,22 @@
 #define NUMBER_MAX  24
 #define BESIDES_MAX 96 /* suffix, braces, le, number, line end */
 
+static char *put(char *to, const char *text, size_t n)
+{
+        memcpy(to, text, n);
+        return to + n;
+}
+
 /* ---- labels ---- */
 
-static size_t escape(char to[2], char c)
+static char *put_escaped(char *to, char c)
 {
-        to[0] = '\\';
-        to[1] = c == '\n' ? 'n' : c;
-        if (c == '\n' || c == '"' || c == '\\')
-                return 2;
-        to[0] = c;
-        return 1;
+        if (c == '\n')
+                return put(to, "\\n", 2);
+        if (c == '"' || c == '\\')
+                *to++ = '\\';
+        *to++ = c;
+        return to;
 }
 
 void prom_label(struct prom_labels *l, const char *name, const char *value)
@@ -29,12 +35,10 @@ void prom_label(struct prom_labels *l, const char *name, const char *value)
         char *to = l->text + before;
         if (before)
                 *to++ = ',';
-        memcpy(to, name, n);
-        to += n;
-        *to++ = '=';
-        *to++ = '"';
+        to = put(to, name, n);
+        to = put(to, "=\"", 2);
         for (; *value; value++)
-                to += escape(to, *value);
+                to = put_escaped(to, *value);
         *to++ = '"';
         l->n = (size_t)(to - l->text);
 }
@@ -54,12 +58,6 @@ static char *room(struct prom *p, size_t n)
                 p->size = text ? size : p->size;
         }
         return p->lost ? NULL : p->text + p->n;
-}
-
-static char *put(char *to, const char *text, size_t n)
-{
-        memcpy(to, text, n);
-        return to + n;
 }
 
 static char *put_number(char *to, uint64_t value)
