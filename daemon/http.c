@@ -296,14 +296,15 @@ static struct bufferevent *on_client(struct event_base *base, void *arg)
         return b;
 }
 
+static struct http *listening; /* the one server of the process: a listener's argument is evhttp's own */
+
 /* No descriptor: a level-triggered listener would spin. */
 static void on_accept_failure(struct evconnlistener *listener, void *arg)
 {
-        (void)listener;
-        struct http *h = arg;
+        (void)listener, (void)arg;
         turn_woke();
-        take_nobody(h);
-        look_soon(h);
+        take_nobody(listening);
+        look_soon(listening);
 }
 
 /* ---- setup ---- */
@@ -334,17 +335,37 @@ static bool listen_on_address(struct http *h)
         return h->listener || fail(h, mend_of(errno));
 }
 
-static bool listen_on_path(struct http *h, gid_t group)
+/* NULL after logging. */
+static struct evconnlistener *listener_at_path(struct http *h)
 {
         h->name.path = h->where;
-        int fd = listen_at(&h->name, group);
+        int fd = listen_at(&h->name, h->group);
         if (fd < 0)
+                return NULL;
+        struct evconnlistener *listener = evconnlistener_new(h->base, NULL, NULL, LISTENER, 0, fd);
+        if (!listener) {
+                close(fd);
+                fail(h, "");
+        }
+        return listener;
+}
+
+static bool listen_on_path(struct http *h)
+{
+        h->listener = listener_at_path(h);
+        return h->listener != NULL;
+}
+
+static bool take_listener(struct http *h, struct evconnlistener *listener)
+{
+        struct evhttp_bound_socket *bound = evhttp_bind_listener(h->server, listener);
+        if (!bound)
                 return false;
-        h->listener = evconnlistener_new(h->base, NULL, NULL, LISTENER, 0, fd);
-        if (h->listener)
-                return true;
-        close(fd);
-        return fail(h, "");
+        listening = h;
+        evconnlistener_set_error_cb(listener, on_accept_failure);
+        h->listener = listener;
+        h->bound = bound;
+        return true;
 }
 
 static bool set_up_server(struct http *h)
@@ -360,10 +381,7 @@ static bool set_up_server(struct http *h)
         evhttp_set_max_headers_size(h->server, HEAD_MAX_BYTES);
         evhttp_set_max_body_size(h->server, BODY_MAX_BYTES);
         evhttp_set_allowed_methods(h->server, METHODS);
-        if (!evhttp_bind_listener(h->server, h->listener))
-                return false;
-        evconnlistener_set_error_cb(h->listener, on_accept_failure);
-        return true;
+        return take_listener(h, h->listener);
 }
 
 bool http_init(struct http *h, const struct conf *conf, gid_t group)
@@ -371,7 +389,8 @@ bool http_init(struct http *h, const struct conf *conf, gid_t group)
         snprintf(h->where, sizeof h->where, "%s", conf->http_listen);
         if (!h->where[0])
                 return true;
-        if (!(h->where[0] == '/' ? listen_on_path(h, group) : listen_on_address(h)))
+        h->group = group;
+        if (!(h->where[0] == '/' ? listen_on_path(h) : listen_on_address(h)))
                 return false;
         if (!set_up_server(h)) {
                 errno = ENOMEM;
@@ -379,6 +398,24 @@ bool http_init(struct http *h, const struct conf *conf, gid_t group)
         }
         log_info("http: listening on %s", h->where);
         return true;
+}
+
+void http_mind(struct http *h)
+{
+        struct evhttp_bound_socket *lost = h->bound;
+        if (!h->name.ino || !listen_lost(&h->name))
+                return;
+        struct evconnlistener *listener = listener_at_path(h);
+        if (!listener)
+                return;
+        if (!take_listener(h, listener)) {
+                evconnlistener_free(listener);
+                return;
+        }
+        evhttp_del_accept_socket(h->server, lost);
+        if (h->rests)
+                evconnlistener_disable(h->listener);
+        log_warning("%s: the socket was removed there; listening on a new one", h->where);
 }
 
 void http_fini(struct http *h)

@@ -1,4 +1,4 @@
-/* http.h -- the HTTP server: a few pages about the daemon, read-only, over libevent's evhttp.
+/* http.h -- the HTTP server: a few pages about the daemon, read-only, over libevent's evhttp.  One in a process.
  *
  * GET and HEAD of the paths in http.c's table; one request per connection.  Who may ask: whoever can reach http_listen,
  * which is this machine alone unless http_remote = allow; a Host header must be one that hosts.h admits (not on a Unix
@@ -33,6 +33,7 @@ struct evconnlistener;
 struct event;
 struct event_base;
 struct evhttp;
+struct evhttp_bound_socket;
 
 struct http {
         const struct core *core;
@@ -40,10 +41,12 @@ struct http {
         struct event_base *base;
         struct evhttp *server; /* NULL: http_listen is empty */
         struct evconnlistener *listener;
+        struct evhttp_bound_socket *bound; /* the server's hold on it */
         struct event *look;
         char where[CONF_WORD_MAX]; /* http_listen; a reload does not change it */
         struct listen_name name;   /* ino 0: it listens on an address */
-        bool rests;                /* takes nobody: every place is in use, or no descriptor is left */
+        gid_t group;
+        bool rests; /* takes nobody: every place is in use, or no descriptor is left */
         unsigned n;
         struct http_client {
                 struct bufferevent *b; /* ours and evhttp's */
@@ -59,6 +62,9 @@ struct http {
 /* core, conns and base are set, and may come alive later: listens as conf says, and is heard with event_base_loop().
  * `group` as listen_at().  False after logging why not and how to mend it. */
 bool http_init(struct http *h, const struct conf *conf, gid_t group);
+
+/* Once in a while: makes a socket anew whose file was removed. */
+void http_mind(struct http *h);
 void http_fini(struct http *h); /* also of one that was never initialised but is all 0 */
 
 #endif

@@ -316,6 +316,12 @@ int listen_at(struct listen_name *n, gid_t group)
         return fd;
 }
 
+bool listen_lost(const struct listen_name *n)
+{
+        struct stat st;
+        return lstat(n->path, &st) && errno == ENOENT;
+}
+
 void listen_unname(const struct listen_name *n)
 {
         struct stat st;

@@ -39,6 +39,9 @@ struct listen_name {
  * nothing else.  -1 after logging what is wrong and how to mend it. */
 int listen_at(struct listen_name *n, gid_t group);
 
+/* Is there nothing any more at the path of the name?  Then nobody finds the socket: make another. */
+bool listen_lost(const struct listen_name *n);
+
 /* Unlinks it, if it is still ours. */
 void listen_unname(const struct listen_name *n);
 

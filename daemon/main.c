@@ -391,6 +391,7 @@ static void mind_sockets(struct mono now)
                 ops_listen(&d.ops, fd);
                 replace(&d.operators, fd);
         }
+        http_mind(&d.http);
 }
 
 static void note_turn(uint64_t took_us)

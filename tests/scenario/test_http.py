@@ -264,6 +264,9 @@ class Places(Asking):
                 return b"".join(iter(lambda: s.recv(65536), b"")).startswith(b"HTTP/1.1 200 ")
 
         self.assertTrue(healthy())
+        os.unlink(path)
+        eventually(lambda: os.path.exists(path), what="it is made anew")
+        self.assertTrue(healthy())
         daemon.kill()
         self.assertTrue(os.path.exists(path))
         daemon.start()

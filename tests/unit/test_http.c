@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -320,6 +321,23 @@ Test(http, a_crowd_of_silent_clients_gives_way_sooner)
 
 /* ---- where ---- */
 
+Test(http, without_a_descriptor_nobody_is_taken_in_until_there_is_one)
+{
+        struct rlimit was, none;
+        int fd = call();
+        getrlimit(RLIMIT_NOFILE, &was);
+        none = was;
+        none.rlim_cur = (rlim_t)fd + 1;
+        setrlimit(RLIMIT_NOFILE, &none);
+        serve();
+        setrlimit(RLIMIT_NOFILE, &was);
+        cr_expect(http.rests);
+        cr_expect_eq(http.n, 0);
+        tell(fd, GET("/healthz"));
+        cr_expect(strstr(hear(fd), "HTTP/1.1 200 OK"));
+        cr_expect_not(http.rests);
+}
+
 Test(http, nothing_listens_where_nothing_is_configured)
 {
         http_fini(&http);
@@ -328,11 +346,14 @@ Test(http, nothing_listens_where_nothing_is_configured)
         cr_expect_null(http.server);
 }
 
-Test(http, an_address_in_use_is_said_and_not_shared)
+Test(http, an_address_in_use_or_of_no_use_is_said)
 {
         struct http first = http;
-        listen_on(first.where);
-        cr_expect_not(http_init(&http, &core_conf, (gid_t)-1));
+        const char *bad[] = {first.where, "203.0.113.77:9899", "/dev/null", "/nowhere/at/all"};
+        for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+                listen_on(bad[i]);
+                cr_expect_not(http_init(&http, &core_conf, (gid_t)-1), "%s", bad[i]);
+        }
         http_fini(&http);
         http = first;
 }
@@ -346,6 +367,10 @@ Test(http, a_socket_at_a_path_serves_whoever_can_open_it_by_any_name)
         cr_assert_eq(stat(core_conf.http_listen, &st), 0);
         cr_expect_eq(st.st_mode & 0777, 0660);
         cr_expect_eq(status_of("GET /healthz HTTP/1.1\r\nHost: whatever.example\r\n\r\n"), 200);
+        http_mind(&http);
+        cr_assert_eq(unlink(core_conf.http_listen), 0);
+        http_mind(&http);
+        cr_expect_eq(status_of(GET("/healthz")), 200, "a socket whose file was removed is made anew");
         http_fini(&http);
         cr_expect_neq(stat(core_conf.http_listen, &st), 0, "it takes its socket away");
         listen_on(path_in_dir());

@@ -237,3 +237,74 @@ Test(listen, stale_sockets_are_replaced_and_connections_come_in)
         close(operators);
         listen_close_dir(&d);
 }
+
+/* ---- a socket at a path of the config's ---- */
+
+static struct listen_name name;
+static bool listen_there(void) { return listen_at(&name, (gid_t)-1) >= 0; }
+
+static void expect_refused(const char *why)
+{
+        cr_expect_not(logged(listen_there));
+        cr_expect(strstr(said, why), "%s in %s", why, said);
+}
+
+static void name_it(const char *file)
+{
+        static char path[128];
+        mkdir(dir, 0755);
+        snprintf(path, sizeof path, "%s", in(file));
+        name = (struct listen_name){.path = path};
+}
+
+Test(listen, a_socket_at_a_path_takes_the_place_of_one_that_nobody_listens_on)
+{
+        struct stat st;
+        name_it("http");
+        int first = listen_at(&name, getegid());
+        cr_assert_geq(first, 0);
+        cr_assert_eq(stat(name.path, &st), 0);
+        cr_expect_eq(st.st_mode & 07777, 0660);
+        cr_expect_eq(st.st_gid, getegid());
+        expect_refused("another program listens there: stop it");
+        close(first);
+        int second = listen_at(&name, (gid_t)-1);
+        cr_assert_geq(second, 0);
+        cr_expect_neq(name.ino, 0);
+        cr_expect_not(listen_lost(&name));
+        struct listen_name other = {.path = name.path, .dev = name.dev, .ino = name.ino + 1};
+        listen_unname(&other);
+        cr_expect_not(listen_lost(&name), "it is not that one's to take away");
+        listen_unname(&name);
+        cr_expect(listen_lost(&name));
+        close(second);
+}
+
+Test(listen, what_is_no_socket_or_somebody_elses_is_left_where_it_is)
+{
+        name_it("http");
+        close(open(name.path, O_CREAT | O_WRONLY, 0600));
+        expect_refused("is there, and is no socket: remove it, or name another path");
+        unlink(name.path);
+        cr_assert_eq(symlink("/dev/null", name.path), 0);
+        expect_refused("is no socket");
+        unlink(name.path);
+        int fd = listen_at(&name, (gid_t)-1);
+        close(fd);
+        if (geteuid() == 0) {
+                cr_assert_eq(chown(name.path, 65534, (gid_t)-1), 0);
+                expect_refused("is another user's");
+        }
+        cr_expect_not(listen_lost(&name));
+}
+
+Test(listen, a_socket_is_made_only_where_nobody_else_could_put_another)
+{
+        name_it("http");
+        chmod(dir, 0777);
+        expect_refused("everybody can write to");
+        name_it("no/such/directory");
+        chmod(dir, 0755);
+        expect_refused("its directory must exist");
+        cr_expect(listen_lost(&name));
+}
