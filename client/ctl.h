@@ -13,8 +13,12 @@ enum ctl_exit {
 };
 
 struct ctl {
-        const char *dir; /* the daemon's */
-        bool json;       /* answer with JSON, for programs */
+        const char *dir;      /* the daemon's */
+        bool json;            /* answer with JSON, for programs */
+        bool changes;         /* --changes */
+        unsigned interval_ms; /* --interval; 0: not given */
+        unsigned count;       /* --count; 0: without end */
+        char given[8];        /* letters of CTL_OPTIONS that were given */
 };
 
 /* Says "pinroutectl: ..." on stderr, and with --json {"ok":false,"error":"...","code":"E_..."} on stdout.

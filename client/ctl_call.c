@@ -53,18 +53,19 @@ static const char *mend(int error)
         }
 }
 
-static bool failed(const struct ctl *ctl, int error)
+static void explain(const struct ctl *ctl, int error, int64_t most_ms, char why[CTL_CALL_WHY_MAX])
 {
-        const char *what = error == EAGAIN || error == ETIMEDOUT ? "no answer within 5 s" : strerror(error);
-        ctl_fail(CTL_ERROR, NULL, "%s/ctl.sock: %s; %s", ctl->dir, what, mend(error));
-        return false;
+        char late[64];
+        snprintf(late, sizeof late, "no answer within %d s", (int)(most_ms / 1000));
+        const char *what = error == EAGAIN || error == ETIMEDOUT ? late : strerror(error);
+        snprintf(why, CTL_CALL_WHY_MAX, "%s/ctl.sock: %s; %s", ctl->dir, what, mend(error));
 }
 
 /* Returns a connected socket, or -1 with errno. */
-static int reach(const char *dir)
+static int reach(const char *dir, int64_t most_ms)
 {
         struct sockaddr_un at = {.sun_family = AF_UNIX};
-        struct timeval most = {.tv_sec = CTL_CALL_TIMEOUT_MS / 1000};
+        struct timeval most = {.tv_sec = most_ms / 1000, .tv_usec = most_ms % 1000 * 1000};
         int n = snprintf(at.sun_path, sizeof at.sun_path, "%s/ctl.sock", dir);
         if (n < 0 || (size_t)n >= sizeof at.sun_path) {
                 errno = ENAMETOOLONG;
@@ -112,29 +113,37 @@ static ssize_t read_all(int fd, int64_t deadline_ns, char **text)
         }
 }
 
-/* The text of the answer, to be freed; NULL with errno. */
-static char *ask(const char *dir, const char *line, size_t size)
+/* Returns the socket, with the question sent; or -1 with errno. */
+static int ask(const struct ctl *ctl, const char *const words[], int64_t most_ms)
 {
-        int64_t deadline_ns = clock_ns() + CTL_CALL_TIMEOUT_MS * CLOCK_NS_PER_MS;
-        char *text = NULL;
-        int fd = reach(dir);
-        if (fd < 0)
-                return NULL;
+        char line[LINE_SIZE];
+        size_t size = encode(words, line);
+        if (size == 0) {
+                errno = E2BIG;
+                return -1;
+        }
+        int fd = reach(ctl->dir, most_ms);
         /* A daemon that refuses this peer answers and hangs up without reading: its answer counts, not our
          * error. */
-        bool sent =
-            send(fd, line, size, MSG_NOSIGNAL) == (ssize_t)size || errno == EPIPE || errno == ECONNRESET;
-        bool good = sent && read_all(fd, deadline_ns, &text) >= 0;
+        if (fd < 0 || send(fd, line, size, MSG_NOSIGNAL) == (ssize_t)size || errno == EPIPE ||
+            errno == ECONNRESET)
+                return fd;
         int error = errno;
         close(fd);
         errno = error;
-        if (good)
-                return text;
-        free(text);
-        return NULL;
+        return -1;
 }
 
-static bool understand(const struct ctl *ctl, struct ctl_reply *r)
+int ctl_call_open(const struct ctl *ctl, const char *const words[], char why[CTL_CALL_WHY_MAX])
+{
+        int fd = ask(ctl, words, CTL_CALL_TIMEOUT_MS);
+        if (fd < 0)
+                explain(ctl, errno, CTL_CALL_TIMEOUT_MS, why);
+        return fd;
+}
+
+/* False, with `why` set: a refusal, which stays in *r, or no answer. */
+static bool understand(const struct ctl *ctl, struct ctl_reply *r, char why[CTL_CALL_WHY_MAX])
 {
         json_error_t error;
         r->doc = json_loads(r->raw, 0, &error);
@@ -142,34 +151,64 @@ static bool understand(const struct ctl *ctl, struct ctl_reply *r)
                 return true;
         const char *sentence = json_string_value(json_object_get(r->doc, "error"));
         const char *code = json_string_value(json_object_get(r->doc, "code"));
-        size_t i;
-        const json_t *message;
-        if (!sentence) {
-                ctl_fail(CTL_ERROR, NULL,
-                         "%s/ctl.sock: %s; is it a pinrouted of this version that listens there?", ctl->dir,
-                         *r->raw ? "the answer is not what was expected" : "closed without an answer");
+        if (sentence) {
+                snprintf(why, CTL_CALL_WHY_MAX, "%s (%s)", sentence, code ? code : "no code");
                 return false;
         }
+        snprintf(why, CTL_CALL_WHY_MAX,
+                 "%s/ctl.sock: %s; is it a pinrouted of this version that listens there?", ctl->dir,
+                 *r->raw ? "the answer is not what was expected" : "closed without an answer");
+        json_decref(r->doc);
+        r->doc = NULL;
+        return false;
+}
+
+/* On false, *ret holds the document of a refusal, if it was one. */
+static bool call(const struct ctl *ctl, const char *const words[], int64_t most_ms, struct ctl_reply *ret,
+                 char why[CTL_CALL_WHY_MAX])
+{
+        int64_t deadline_ns = clock_ns() + most_ms * CLOCK_NS_PER_MS;
+        *ret = (struct ctl_reply){0};
+        int fd = ask(ctl, words, most_ms);
+        bool answered = fd >= 0 && read_all(fd, deadline_ns, &ret->raw) >= 0;
+        int error = errno;
+        if (fd >= 0)
+                close(fd);
+        if (answered)
+                return understand(ctl, ret, why);
+        explain(ctl, error, most_ms, why);
+        return false;
+}
+
+bool ctl_call_try(const struct ctl *ctl, const char *const words[], int64_t most_ms, struct ctl_reply *ret,
+                  char why[CTL_CALL_WHY_MAX])
+{
+        if (call(ctl, words, most_ms, ret, why))
+                return true;
+        ctl_call_free(ret);
+        return false;
+}
+
+static void tell_refusal(const struct ctl *ctl, const struct ctl_reply *r, const char *why)
+{
+        size_t i;
+        const json_t *message;
         if (ctl->json)
                 puts(r->raw);
         json_array_foreach(json_object_get(r->doc, "messages"), i, message)
             ctl_text_line(stderr, "%s", json_is_string(message) ? json_string_value(message) : "-");
-        ctl_tell("%s (%s)", sentence, code ? code : "no code");
-        return false;
+        ctl_tell("%s", why);
 }
 
 bool ctl_call(const struct ctl *ctl, const char *const words[], struct ctl_reply *ret)
 {
-        char line[LINE_SIZE];
-        size_t n = encode(words, line);
-        *ret = (struct ctl_reply){0};
-        if (n == 0)
-                return failed(ctl, E2BIG);
-        ret->raw = ask(ctl->dir, line, n);
-        if (!ret->raw)
-                return failed(ctl, errno);
-        if (understand(ctl, ret))
+        char why[CTL_CALL_WHY_MAX];
+        if (call(ctl, words, CTL_CALL_TIMEOUT_MS, ret, why))
                 return true;
+        if (ret->doc)
+                tell_refusal(ctl, ret, why);
+        else
+                ctl_fail(CTL_ERROR, NULL, "%s", why);
         ctl_call_free(ret);
         return false;
 }

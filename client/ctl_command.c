@@ -7,21 +7,31 @@
 #include <string.h>
 
 #include "client/ctl_call.h"
+#include "client/ctl_commands.h"
 #include "client/ctl_key.h"
 #include "client/ctl_show.h"
 #include "client/ctl_text.h"
+#include "client/ctl_top.h"
+#include "client/ctl_watch.h"
 #include "client/ctl_why.h"
 #include "proto/nearest.h"
 #include "proto/wire.h"
 
 #define SECONDS_MAX 86400
+#define NAMES_MS    1000 /* a shell's user waits */
 
 struct command {
-        const char *name, *arguments;
+        const char *name, *arguments, *options;
         unsigned least, most; /* arguments */
         enum ctl_exit (*run)(const struct ctl *ctl, const char *const arg[]);
-        const char *text;
+        const char *text; /* "": not for people */
 };
+
+static const char *text_of(const json_t *o, const char *key)
+{
+        const char *s = json_string_value(json_object_get(o, key));
+        return s ? s : "-";
+}
 
 static void print(const struct ctl *ctl, const struct ctl_reply *reply, ctl_show_fn *show)
 {
@@ -138,18 +148,25 @@ static enum ctl_exit run_release(const struct ctl *ctl, const char *const arg[])
         return status;
 }
 
+static bool cluster_is_valid(const char *word)
+{
+        char name[PNR_NAME_SIZE] = "";
+        if (strlen(word) < sizeof name)
+                memcpy(name, word, strlen(word));
+        if (!pnr_name_valid(name))
+                ctl_fail(CTL_USAGE, NULL, "\"%s\" is not a cluster's name; `pinroutectl status` lists them",
+                         word);
+        return pnr_name_valid(name);
+}
+
 static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
 {
         static struct ctl_why why;
         struct ctl_key key;
         char name[PNR_NAME_SIZE] = "";
-        if (strlen(arg[0]) < sizeof name)
-                memcpy(name, arg[0], strlen(arg[0]));
-        if (!pnr_name_valid(name))
-                return ctl_fail(CTL_USAGE, NULL,
-                                "\"%s\" is not a cluster's name; `pinroutectl status` lists them", arg[0]);
-        if (!key_of(arg[1], &key))
+        if (!cluster_is_valid(arg[0]) || !key_of(arg[1], &key))
                 return CTL_USAGE;
+        memcpy(name, arg[0], strlen(arg[0]));
         ctl_why_ask(&why, ctl->dir, name, key.bytes, key.len);
         if (why.status == VIEW_NO_CLUSTER)
                 return ctl_fail(CTL_ERROR, "E_CLUSTER",
@@ -236,16 +253,50 @@ static enum ctl_exit run_reload(const struct ctl *ctl, const char *const arg[])
         return ask(ctl, (const char *const[]){"reload", NULL}, ctl_show_reload);
 }
 
+static enum ctl_exit run_watch(const struct ctl *ctl, const char *const arg[])
+{
+        return arg[0] && !cluster_is_valid(arg[0]) ? CTL_USAGE : ctl_watch(ctl, arg[0]);
+}
+
+static enum ctl_exit run_top(const struct ctl *ctl, const char *const arg[])
+{
+        (void)arg;
+        return ctl_top(ctl);
+}
+
+static void print_name(const json_t *of, const char *name)
+{
+        if (of)
+                ctl_text_line(stdout, "%s/%s", json_string_value(json_object_get(of, "name")), name);
+        ctl_text_line(stdout, "%s", name);
+}
+
+/* For completion: what words there are now, a line each; nothing is said where there is no daemon. */
+static enum ctl_exit run__names(const struct ctl *ctl, const char *const arg[])
+{
+        struct ctl_reply status;
+        char why[CTL_CALL_WHY_MAX];
+        size_t i, k;
+        const json_t *cluster, *node;
+        bool nodes = !strcmp(arg[0], "nodes");
+        if (!ctl_call_try(ctl, (const char *const[]){"status", NULL}, NAMES_MS, &status, why))
+                return CTL_ERROR;
+        json_array_foreach(json_object_get(status.doc, "clusters"), i, cluster)
+        {
+                if (!nodes)
+                        print_name(NULL, text_of(cluster, "name"));
+                json_array_foreach(nodes ? json_object_get(cluster, "nodes") : NULL, k, node)
+                    print_name(cluster, text_of(node, "name"));
+        }
+        ctl_call_free(&status);
+        return CTL_OK;
+}
+
 static const struct command commands[] = {
-    {"status", "", 0, 0, run_status, "how the daemon, its clusters and nodes are"},
-    {"show", CTL_SHOW_WORDS, 1, 1, run_show, "everything of one kind"},
-    {"why", "CLUSTER KEY", 2, 2, run_why, "where a read of KEY goes now, and why; needs no daemon"},
-    {"pin", "CLUSTER KEY [SECONDS]", 2, 3, run_pin, "as if KEY had just written"},
-    {"release", "CLUSTER KEY", 2, 2, run_release, "drop KEY's pin, unless it writes meanwhile"},
-    {"drain", "NODE", 1, 1, run_drain, "give NODE no more reads; checks go on"},
-    {"maint", "NODE", 1, 1, run_maint, "leave NODE alone: no reads, no alarm"},
-    {"ready", "NODE", 1, 1, run_ready, "end drain or maint"},
-    {"reload", "", 0, 0, run_reload, "read the config file again, as SIGHUP does"},
+#define ROW(name, arguments, least, most, options, text)                                                     \
+        {#name, arguments, options, least, most, run_##name, text},
+    CTL_COMMANDS(ROW)
+#undef ROW
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
@@ -253,31 +304,95 @@ static enum ctl_exit unknown(const char *word)
 {
         struct pnr_nearest near = {.limit = pnr_nearest_limit(word)};
         for (const struct command *c = commands; c < commands + N_COMMANDS; c++)
-                pnr_nearest_try(&near, word, c->name);
+                if (*c->text)
+                        pnr_nearest_try(&near, word, c->name);
         if (near.word)
                 return ctl_fail(CTL_USAGE, NULL, "unknown command \"%s\", did you mean %s?", word, near.word);
         return ctl_fail(CTL_USAGE, NULL, "unknown command \"%s\"; `pinroutectl --help` lists them", word);
 }
 
-enum ctl_exit ctl_command_run(const struct ctl *ctl, const char *const words[], unsigned n)
+static const struct command *find(const char *name)
 {
-        for (const struct command *c = commands; c < commands + N_COMMANDS; c++) {
-                if (strcmp(c->name, words[0]) != 0)
-                        continue;
-                if (n - 1 >= c->least && n - 1 <= c->most)
-                        return c->run(ctl, words + 1);
-                return ctl_fail(CTL_USAGE, NULL, "too %s arguments; usage: pinroutectl %s%s%s",
-                                n - 1 < c->least ? "few" : "many", c->name, *c->arguments ? " " : "",
-                                c->arguments);
-        }
-        return unknown(words[0]);
+        for (const struct command *c = commands; c < commands + N_COMMANDS; c++)
+                if (!strcmp(c->name, name))
+                        return c;
+        return NULL;
 }
 
-void ctl_command_help(void)
+static const struct {
+        char letter;
+        const char *name, *argument, *text;
+} options[] = {
+#define ROW(letter, name, argument, text) {letter, name, argument, text},
+    CTL_OPTIONS(ROW)
+#undef ROW
+};
+#define N_OPTIONS (sizeof options / sizeof *options)
+
+/* "pinroutectl top [-i SECONDS] [-n COUNT]" */
+static void usage_of(const struct command *c, char *buf, size_t size)
 {
-        char line[64];
-        for (const struct command *c = commands; c < commands + N_COMMANDS; c++) {
-                snprintf(line, sizeof line, "%s %s", c->name, c->arguments);
-                printf("  %-41s %s\n", line, c->text);
+        size_t n = (size_t)snprintf(buf, size, "pinroutectl %s", c->name);
+        for (size_t i = 0; i < N_OPTIONS; i++)
+                if (strchr(c->options, options[i].letter) && n < size)
+                        n += (size_t)snprintf(buf + n, size - n, " [-%c%s%s]", options[i].letter,
+                                              *options[i].argument ? " " : "", options[i].argument);
+        if (*c->arguments && n < size)
+                snprintf(buf + n, size - n, " %s", c->arguments);
+}
+
+enum ctl_exit ctl_command_run(const struct ctl *ctl, const char *const words[], unsigned n)
+{
+        const struct command *c = find(words[0]);
+        char usage[256];
+        if (!c)
+                return unknown(words[0]);
+        usage_of(c, usage, sizeof usage);
+        if (n - 1 < c->least || n - 1 > c->most)
+                return ctl_fail(CTL_USAGE, NULL, "too %s arguments; usage: %s",
+                                n - 1 < c->least ? "few" : "many", usage);
+        for (const char *o = ctl->given; *o; o++)
+                if (!strchr(c->options, *o))
+                        return ctl_fail(CTL_USAGE, NULL, "-%c is no option of %s; usage: %s", *o, c->name,
+                                        usage);
+        return c->run(ctl, words + 1);
+}
+
+static void help_one(const struct command *c)
+{
+        char usage[256], line[64];
+        usage_of(c, usage, sizeof usage);
+        printf("usage: %s\n\n%s\n", usage, c->text);
+        for (size_t i = 0; i < N_OPTIONS; i++) {
+                if (!strchr(c->options, options[i].letter))
+                        continue;
+                snprintf(line, sizeof line, "-%c, --%s %s", options[i].letter, options[i].name,
+                         options[i].argument);
+                printf("  %-24s %s\n", line, options[i].text);
         }
+}
+
+static void help_show(void)
+{
+#define ROW(name, text) printf("  %-24s %s\n", #name, text);
+        CTL_SHOWS(ROW)
+#undef ROW
+}
+
+bool ctl_command_help(const char *name)
+{
+        const struct command *c = name ? find(name) : NULL;
+        char line[64];
+        if (c) {
+                help_one(c);
+                if (!strcmp(name, "show"))
+                        help_show();
+                return true;
+        }
+        for (c = commands; !name && c < commands + N_COMMANDS; c++) {
+                snprintf(line, sizeof line, "%s %s", c->name, c->arguments);
+                if (*c->text)
+                        printf("  %-43s %s\n", line, c->text);
+        }
+        return !name;
 }

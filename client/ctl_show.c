@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "client/ctl_commands.h"
+#include "client/ctl_event.h"
 #include "client/ctl_text.h"
 
 #define SCHEDULE_SHOWN 16
@@ -249,6 +251,13 @@ void ctl_show_stats(const json_t *doc, FILE *to)
         ctl_table_print(&t, to, 0);
 }
 
+void ctl_show_news(const json_t *doc, FILE *to)
+{
+        size_t i;
+        const json_t *item;
+        json_array_foreach(json_object_get(doc, "news"), i, item) ctl_event_show(item, to);
+}
+
 void ctl_show_pinned(const json_t *doc, FILE *to)
 {
         char span[CTL_TEXT_SPAN_MAX];
@@ -275,11 +284,11 @@ ctl_show_fn *ctl_show_find(const char *what)
         static const struct {
                 const char *what;
                 ctl_show_fn *fn;
-        } rows[] = {{"nodes", ctl_show_nodes},
-                    {"pins", ctl_show_pins},
-                    {"clients", ctl_show_clients},
-                    {"config", ctl_show_config},
-                    {"stats", ctl_show_stats}};
+        } rows[] = {
+#define ROW(name, text) {#name, ctl_show_##name},
+            CTL_SHOWS(ROW)
+#undef ROW
+        };
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
                 if (strcmp(rows[i].what, what) == 0)
                         return rows[i].fn;

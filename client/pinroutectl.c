@@ -6,9 +6,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/ctl.h"
 #include "client/ctl_command.h"
+#include "client/ctl_commands.h"
 #include "client/pinroute.h"
 
 #define DEFAULT_DIR   "/run/pinroute"
@@ -53,14 +55,17 @@ enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *forma
         return status;
 }
 
-static void help(void)
+/* Of a command, or of all.  False: there is no such command. */
+static bool help(const char *command)
 {
+        if (command)
+                return ctl_command_help(command);
         puts("usage: pinroutectl [-d DIR] [--json] COMMAND ...\n");
-        ctl_command_help();
+        ctl_command_help(NULL);
         puts("\n"
              "  -d, --dir DIR   the daemon's directory; else $PINROUTE_DIR, else " DEFAULT_DIR "\n"
              "      --json      answer with JSON\n"
-             "  -h, --help      this text\n"
+             "  -h, --help      this text; behind a command, that one's\n"
              "  -V, --version\n"
              "\n"
              "NODE is an alias of the config file, or CLUSTER/ALIAS.  KEY is 1 to 4096 bytes; -: it is read "
@@ -68,6 +73,7 @@ static void help(void)
              "stdin, less one newline at its end, so that no process list shows it.\n"
              "Exit status: 0 done, 1 not reachable or refused, 2 wrong command line, 3 degraded (status "
              "only).");
+        return true;
 }
 
 static const char *default_dir(void)
@@ -89,6 +95,32 @@ static enum ctl_exit tell_bad_option(const struct bad_option *bad)
                         bad->incomplete ? "what it needs is missing" : "unknown option");
 }
 
+/* 0: it is none from `least` to `most`. */
+static double number_of(const char *text, double least, double most)
+{
+        char *end;
+        double n = strtod(text, &end);
+        bool digits = strspn(text, "0123456789.") == strlen(text);
+        return digits && end != text && !*end && n >= least && n <= most ? n : 0;
+}
+
+/* An option that some commands have.  NULL, or what is wrong with it. */
+static const char *take(int letter)
+{
+        size_t n = strlen(ctl.given);
+        if (!strchr(ctl.given, letter) && n + 1 < sizeof ctl.given)
+                ctl.given[n] = (char)letter;
+        switch (letter) {
+        case 'c': ctl.changes = true; return NULL;
+        case 'i':
+                ctl.interval_ms = (unsigned)(number_of(optarg, 0.1, 3600) * 1000 + 0.5);
+                return ctl.interval_ms ? NULL : "SECONDS is one of 0.1 to 3600";
+        default:
+                ctl.count = strchr(optarg, '.') ? 0 : (unsigned)number_of(optarg, 1, 1e9);
+                return ctl.count ? NULL : "COUNT is one of 1 to 1000000000";
+        }
+}
+
 /* Returns true to go on with the words from optind on; false: end with *status.
  * Goes to the end also after a bad option: a --json behind it counts. */
 static bool parse(int argc, char **argv, enum ctl_exit *status)
@@ -97,27 +129,41 @@ static bool parse(int argc, char **argv, enum ctl_exit *status)
                                                 {"json", no_argument, NULL, 'j'},
                                                 {"help", no_argument, NULL, 'h'},
                                                 {"version", no_argument, NULL, 'V'},
-                                                {0}};
+#define ROW(letter, name, argument, text)                                                                    \
+        {name, sizeof argument > 1 ? required_argument : no_argument, NULL, letter},
+                                                CTL_OPTIONS(ROW)
+#undef ROW
+                                                    {0}};
+        static const char letters[] = ":d:hVci:n:";
         struct bad_option bad = {0};
+        const char *wrong = NULL;
+        bool wants_help = false;
         opterr = 0;
         *status = CTL_OK;
-        for (int c; (c = getopt_long(argc, argv, ":d:hV", options, NULL)) != -1;) {
+        for (int c; (c = getopt_long(argc, argv, letters, options, NULL)) != -1;) {
                 switch (c) {
                 case 'd': ctl.dir = optarg; break;
                 case 'j': ctl.json = true; break;
-                case 'h': help(); return false;
+                case 'h': wants_help = true; break;
                 case 'V': puts("pinroutectl " PINROUTE_VERSION); return false;
+                case 'c':
+                case 'i':
+                case 'n': wrong = wrong ? wrong : take(c); break;
                 default:
                         if (!bad.word)
                                 bad = (struct bad_option){
                                     c == ':', argv[optind - 1], {optopt ? '-' : '\0', (char)optopt}};
                 }
         }
+        if (wants_help && help(optind < argc ? argv[optind] : NULL))
+                return false;
         if (bad.word)
                 *status = tell_bad_option(&bad);
+        else if (wrong)
+                *status = ctl_fail(CTL_USAGE, NULL, "%s; `pinroutectl --help` tells", wrong);
         else if (optind == argc)
                 *status = ctl_fail(CTL_USAGE, NULL, "no command; `pinroutectl --help` lists them");
-        return !bad.word && optind < argc;
+        return !bad.word && !wrong && optind < argc;
 }
 
 int main(int argc, char **argv)

@@ -115,6 +115,8 @@ static void cmd_show(struct ops *ops, const struct words *w, struct json *j)
                 show_clients(ops->conns, clock_mono(), j);
         else if (!strcmp(what, "config"))
                 show_config(ops->core, j);
+        else if (!strcmp(what, "news"))
+                show_news(ops->core, j);
         else
                 show_stats(ops->core, j);
         end(j);
@@ -122,7 +124,7 @@ static void cmd_show(struct ops *ops, const struct words *w, struct json *j)
 
 static bool known_to_show(const char *what)
 {
-        static const char *const known[] = {"nodes", "pins", "clients", "config", "stats"};
+        static const char *const known[] = {"nodes", "pins", "clients", "config", "stats", "news"};
         for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
                 if (!strcmp(what, known[i]))
                         return true;

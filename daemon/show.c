@@ -208,6 +208,37 @@ void show_clients(const struct conns *conns, struct mono now, struct json *j)
         json_close(j, ']');
 }
 
+static const char *level_name(enum log_level level)
+{
+        return level == LOG_AT_ERROR ? "error" : level == LOG_AT_WARNING ? "warning" : "info";
+}
+
+void show_news_item(const struct news_item *item, struct json *j)
+{
+        json_text(j, "event", "news");
+        json_unsigned(j, "number", item->number);
+        json_int(j, "wall_ms", item->wall_ms);
+        json_text(j, "level", level_name(item->level));
+        json_text(j, "kind", news_kind_name(item->kind));
+        json_text(j, "cluster", item->cluster);
+        json_text(j, "node", item->node);
+        json_text(j, "from", item->from);
+        json_text(j, "to", item->to);
+        json_text(j, "text", item->text);
+}
+
+void show_news(const struct core *core, struct json *j)
+{
+        uint64_t last = news_last(core->news);
+        json_open(j, "news", '[');
+        for (uint64_t i = last > NEWS_KEPT ? last - NEWS_KEPT + 1 : 1; i <= last; i++) {
+                json_open(j, NULL, '{');
+                show_news_item(news_at(core->news, i), j);
+                json_close(j, '}');
+        }
+        json_close(j, ']');
+}
+
 static void config_row(void *arg, const char *section, const char *key, const char *value, bool is_default,
                        bool at_start)
 {

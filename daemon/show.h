@@ -16,5 +16,7 @@ void show_pin(const struct core *core, const char *name, const struct pin *pin, 
 void show_clients(const struct conns *conns, struct mono now, struct json *j);
 void show_config(const struct core *core, struct json *j);
 void show_stats(const struct core *core, struct json *j);
+void show_news(const struct core *core, struct json *j);
+void show_news_item(const struct news_item *item, struct json *j); /* its members */
 
 #endif

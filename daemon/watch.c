@@ -12,6 +12,7 @@
 #include "client/pinroute.h"
 #include "daemon/clock.h"
 #include "daemon/json.h"
+#include "daemon/show.h"
 #include "daemon/turn.h"
 
 struct pin_event {
@@ -69,25 +70,13 @@ static bool concerns(const struct watcher *x, const char *cluster)
         return !x->cluster[0] || !cluster[0] || !strcmp(x->cluster, cluster);
 }
 
-static const char *level_name(enum log_level level)
-{
-        return level == LOG_AT_ERROR ? "error" : level == LOG_AT_WARNING ? "warning" : "info";
-}
-
 static void tell_news(struct watcher *x, const struct news_item *item)
 {
         if (!concerns(x, item->cluster) || !may_tell(x))
                 return;
-        struct json j = begin(x, "news");
-        json_unsigned(&j, "number", item->number);
-        json_int(&j, "wall_ms", item->wall_ms);
-        json_text(&j, "level", level_name(item->level));
-        json_text(&j, "kind", news_kind_name(item->kind));
-        json_text(&j, "cluster", item->cluster);
-        json_text(&j, "node", item->node);
-        json_text(&j, "from", item->from);
-        json_text(&j, "to", item->to);
-        json_text(&j, "text", item->text);
+        struct json j = {.out = out_of(x)};
+        json_open(&j, NULL, '{');
+        show_news_item(item, &j);
         end(&j);
 }
 

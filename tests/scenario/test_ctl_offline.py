@@ -129,6 +129,7 @@ class FakeDaemon:
 
 class Ctl(unittest.TestCase):
     maxDiff = None
+    STREAMS = ("watch", "top")  # their answers have no end, or come in several questions
 
     def setUp(self):
         self.dir = harness.scratch()
@@ -164,7 +165,7 @@ class Ctl(unittest.TestCase):
         return [(name, arguments.split()) for name, arguments in rows]
 
     def example(self, arguments):
-        words = {"CLUSTER": "main", "KEY": "alice", "[SECONDS]": "7", "NODE": "main/shadow-1"}
+        words = {"CLUSTER": "main", "KEY": "alice", "[SECONDS]": "7", "NODE": "main/shadow-1", "[CLUSTER]": "main"}
         return [words.get(a, a.split("|")[0]) for a in arguments]
 
     # ---- the command line ----
@@ -173,7 +174,8 @@ class Ctl(unittest.TestCase):
         for name, arguments in self.commands():
             words = self.example(arguments)
             needed = [w for w, a in zip(words, arguments) if not a.startswith("[")]
-            usage = f"usage: pinroutectl {' '.join([name, *arguments])}\n"
+            options = {"watch": "[-c]", "top": "[-i SECONDS] [-n COUNT]"}.get(name, "").split()
+            usage = f"usage: pinroutectl {' '.join([name, *options, *arguments])}\n"
             self.expect([name, *words, "more"], 2, "", usage)
             if needed:
                 self.expect([name, *needed[:-1]], 2, "", usage)
@@ -191,7 +193,15 @@ class Ctl(unittest.TestCase):
             (["--jsn", "status"], "--jsn: unknown option"),
             (["-x"], "-x: unknown option"),
             (["-d"], "-d: what it needs is missing"),
-            (["show", "node"], "say one of nodes|pins|clients|config|stats"),
+            (["show", "node"], "say one of nodes|pins|clients|config|stats|news"),
+            (["watch", "ma!n"], "not a cluster's name"),
+            (["status", "-n", "3"], "-n is no option of status; usage: pinroutectl status"),
+            (["top", "-c"], "-c is no option of top; usage: pinroutectl top [-i SECONDS] [-n COUNT]"),
+            (["top", "-i"], "-i: what it needs is missing"),
+            (["top", "-i", "0.05"], "SECONDS is one of 0.1 to 3600"),
+            (["top", "-i", "1e1"], "SECONDS is one of 0.1 to 3600"),
+            (["top", "-n", "0"], "COUNT is one of 1 to 1000000000"),
+            (["top", "-n", "1.5"], "COUNT is one of 1 to 1000000000"),
             (["pin", "main", "k", "0"], "not one of 1..86400"),
             (["pin", "main", "k", "-5"], "-5: unknown option"),
             (["pin", "main", "k", "86401"], "not one of 1..86400"),
@@ -303,7 +313,7 @@ class Ctl(unittest.TestCase):
         raw = b'{"ok":true,"new":{"b":1,"a":0.4120},"reloaded":true,"messages":[],"generation":3}'
         self.addCleanup(FakeDaemon(self.dir, lambda line: raw).close)
         for name, arguments in self.commands():
-            if name not in ("why", "release"):
+            if name not in ("why", "release", *self.STREAMS):
                 done = self.expect([name, *self.example(arguments), "--json"], 0)
                 self.assertEqual(done.stdout.encode(), raw + b"\n", name)
 
@@ -311,7 +321,7 @@ class Ctl(unittest.TestCase):
         self.fake({"ok": True, "reloaded": True, "clusters": [{"nodes": [{}]}], "nodes": [{}], "pins": [{}], "clients": [{}],
                    "options": [{}], "stats": {"x": None}})
         for name, arguments in self.commands():
-            if name not in ("why", "release"):
+            if name not in ("why", "release", *self.STREAMS):
                 self.expect([name, *self.example(arguments)], 0)
 
     def test_nothing_that_steers_a_terminal_is_printed(self):

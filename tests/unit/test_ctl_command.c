@@ -48,7 +48,7 @@ Test(ctl_command, a_wrong_command_line_asks_nobody)
         expect("zzzzzzz", CTL_USAGE, "`pinroutectl --help` lists them");
         expect("status now", CTL_USAGE, "too many arguments; usage: pinroutectl status");
         expect("why main", CTL_USAGE, "too few arguments; usage: pinroutectl why CLUSTER KEY");
-        expect("show all", CTL_USAGE, "say one of nodes|pins|clients|config|stats");
+        expect("show all", CTL_USAGE, "say one of nodes|pins|clients|config|stats|news");
         expect("pin main k 1s", CTL_USAGE, "not one of 1..86400");
         expect("pin main k 86401", CTL_USAGE, "not one of 1..86400");
         expect("drain a/", CTL_USAGE, "say NODE or CLUSTER/NODE");

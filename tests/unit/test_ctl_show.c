@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl_commands.h"
 #include "client/ctl_show.h"
 
 static char *shown(ctl_show_fn *show, const char *json)

@@ -1,0 +1,183 @@
+/* ctl_look.c -- looks at the daemon, and what lies between two of them.
+ * The only file that knows how a rate is made. */
+#include "client/ctl_look.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "client/clock.h"
+
+const char *ctl_look_text(const json_t *object, const char *key)
+{
+        const char *s = json_string_value(json_object_get(object, key));
+        return s ? s : "";
+}
+
+int64_t ctl_look_number(const json_t *object, const char *key)
+{
+        const json_t *v = json_object_get(object, key);
+        return json_is_integer(v) ? json_integer_value(v) : CTL_LOOK_UNKNOWN;
+}
+
+/* What `words` are answered with; NULL. */
+static json_t *ask(struct ctl_look *look, const struct ctl *ctl, const char *const words[], int64_t most_ms)
+{
+        struct ctl_reply reply;
+        if (!ctl_call_try(ctl, words, most_ms, &reply, look->why))
+                return NULL;
+        json_t *doc = json_incref(reply.doc);
+        ctl_call_free(&reply);
+        return doc;
+}
+
+void ctl_look_take(struct ctl_look *look, const struct ctl *ctl, int64_t most_ms)
+{
+        *look = (struct ctl_look){.at_ns = clock_ns(), .wall_ms = clock_wall_us() / 1000};
+        look->status = ask(look, ctl, (const char *const[]){"status", NULL}, most_ms);
+        look->answered = look->status != NULL;
+        if (!look->answered)
+                return;
+        look->stats = ask(look, ctl, (const char *const[]){"show", "stats", NULL}, most_ms);
+        look->news = ask(look, ctl, (const char *const[]){"show", "news", NULL}, most_ms);
+}
+
+void ctl_look_free(struct ctl_look *look)
+{
+        json_decref(look->status);
+        json_decref(look->stats);
+        json_decref(look->news);
+        *look = (struct ctl_look){0};
+}
+
+/* ---- rates ---- */
+
+static bool same_daemon(const struct ctl_look *now, const struct ctl_look *before)
+{
+        return before && now->answered && before->answered && now->at_ns > before->at_ns &&
+               !strcmp(ctl_look_text(now->status, "epoch"), ctl_look_text(before->status, "epoch"));
+}
+
+static double per_second(const struct ctl_look *now, const struct ctl_look *before, int64_t more)
+{
+        return more < 0 ? CTL_LOOK_UNKNOWN : (double)more * 1e9 / (double)(now->at_ns - before->at_ns);
+}
+
+double ctl_look_rate(const struct ctl_look *now, const struct ctl_look *before, const char *const names[])
+{
+        int64_t more = 0;
+        if (!same_daemon(now, before))
+                return CTL_LOOK_UNKNOWN;
+        for (; *names; names++) {
+                int64_t a = ctl_look_number(json_object_get(before->stats, "stats"), *names);
+                int64_t b = ctl_look_number(json_object_get(now->stats, "stats"), *names);
+                if (a < 0 || b < 0)
+                        return CTL_LOOK_UNKNOWN;
+                more += b - a;
+        }
+        return per_second(now, before, more);
+}
+
+/* The node of another look. */
+static const json_t *find_node(const struct ctl_look *look, const char *cluster, const char *name)
+{
+        size_t i, k;
+        const json_t *c, *n;
+        json_array_foreach(json_object_get(look->status, "clusters"), i, c)
+        {
+                if (strcmp(ctl_look_text(c, "name"), cluster) != 0)
+                        continue;
+                json_array_foreach(json_object_get(c, "nodes"), k,
+                                   n) if (!strcmp(ctl_look_text(n, "name"), name)) return n;
+        }
+        return NULL;
+}
+
+static double reads_of(const struct ctl_look *now, const struct ctl_look *before, const char *cluster,
+                       const json_t *node)
+{
+        if (!same_daemon(now, before))
+                return CTL_LOOK_UNKNOWN;
+        int64_t b = ctl_look_number(node, "reads");
+        int64_t a = ctl_look_number(find_node(before, cluster, ctl_look_text(node, "name")), "reads");
+        return a < 0 || b < 0 ? CTL_LOOK_UNKNOWN : per_second(now, before, b - a);
+}
+
+double ctl_look_decisions(const struct ctl_look *now, const struct ctl_look *before)
+{
+        return ctl_look_rate(now, before, (const char *const[]){"decisions", NULL});
+}
+
+/* ---- rows ---- */
+
+static const char *id_of(const char *cluster, const json_t *node, char buf[2 * PNR_NAME_SIZE + 2])
+{
+        snprintf(buf, 2 * PNR_NAME_SIZE + 2, "%.63s/%.63s", cluster, ctl_look_text(node, "name"));
+        return buf;
+}
+
+static int64_t most_of(const json_t *seen)
+{
+        int64_t most = CTL_LOOK_UNKNOWN;
+        size_t i;
+        const json_t *lag;
+        json_array_foreach(seen, i, lag) most =
+            json_integer_value(lag) > most ? json_integer_value(lag) : most;
+        return most;
+}
+
+void ctl_look_remember(const struct ctl_look *now, json_t *lags)
+{
+        size_t i, k;
+        const json_t *c, *n;
+        char id[2 * PNR_NAME_SIZE + 2];
+        json_array_foreach(json_object_get(now->status, "clusters"), i, c)
+            json_array_foreach(json_object_get(c, "nodes"), k, n)
+        {
+                id_of(ctl_look_text(c, "name"), n, id);
+                json_t *seen = json_object_get(lags, id);
+                if (!seen) {
+                        seen = json_array();
+                        json_object_set_new(lags, id, seen);
+                }
+                json_array_append_new(seen, json_integer(ctl_look_number(n, "lag_ms")));
+                if (json_array_size(seen) > CTL_LOOK_LAGS)
+                        json_array_remove(seen, 0);
+        }
+}
+
+unsigned ctl_look_rows(const struct ctl_look *now, const struct ctl_look *before, json_t *lags,
+                       struct ctl_row rows[CTL_LOOK_ROWS])
+{
+        unsigned count = 0;
+        size_t i, k;
+        const json_t *c, *n;
+        char id[2 * PNR_NAME_SIZE + 2];
+        json_array_foreach(json_object_get(now->status, "clusters"), i, c)
+            json_array_foreach(json_object_get(c, "nodes"), k, n)
+        {
+                if (count == CTL_LOOK_ROWS)
+                        return count;
+                const char *cluster = ctl_look_text(c, "name");
+                rows[count] = (struct ctl_row){
+                    .cluster = cluster,
+                    .name = ctl_look_text(n, "name"),
+                    .role = ctl_look_text(n, "role"),
+                    .state = ctl_look_text(n, "state"),
+                    .admin = ctl_look_text(n, "admin"),
+                    .why = ctl_look_text(n, "why"),
+                    .since_ms = ctl_look_number(n, "since_ms"),
+                    .lag_ms = ctl_look_number(n, "lag_ms"),
+                    .lag_most_ms = most_of(json_object_get(lags, id_of(cluster, n, id))),
+                    .behind_bytes = ctl_look_number(n, "behind_bytes"),
+                    .weight = ctl_look_number(n, "weight"),
+                    .checks = ctl_look_number(n, "checks"),
+                    .fails = ctl_look_number(n, "fails"),
+                    .share = json_number_value(json_object_get(n, "share")),
+                    .check_ms = json_number_value(json_object_get(n, "check_ms")),
+                    .reads_s = reads_of(now, before, cluster, n),
+                    .at = count,
+                };
+                count++;
+        }
+        return count;
+}
