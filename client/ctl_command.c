@@ -172,10 +172,12 @@ static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
                 return ctl_fail(CTL_ERROR, "E_CLUSTER",
                                 "the store in %s has no cluster %s; `pinroutectl status` lists them",
                                 ctl->dir, name);
+        ctl_why_explain(&why, ctl);
         if (ctl->json)
                 ctl_why_json(&why, stdout);
         else
                 ctl_why_show(&why, stdout);
+        ctl_why_free(&why);
         return CTL_OK;
 }
 

@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include "client/clock.h"
+#include "client/ctl_call.h"
+#include "client/ctl_steps.h"
 #include "client/ctl_text.h"
 
-#define TRIES 8
+#define TRIES      8
+#define EXPLAIN_MS 1000 /* a daemon that hangs is no reason to wait for long */
+#define ROWS_MAX   12   /* on a screen */
 
 static const char *sentence_of(enum pinroute_reason reason)
 {
@@ -86,13 +90,32 @@ void ctl_why_ask(struct ctl_why *w, const char *dir, const char name[PNR_NAME_SI
                 w->trouble = trouble_with(dir);
 }
 
-static const struct need *pin_of(const struct ctl_why *w)
+void ctl_why_explain(struct ctl_why *w, const struct ctl *ctl)
+{
+        struct ctl_reply reply;
+        char generation[32], why[CTL_CALL_WHY_MAX];
+        snprintf(generation, sizeof generation, "%" PRIu64, ctl_why_generation(w));
+        if (w->status != VIEW_OK ||
+            !ctl_call_try(ctl, (const char *const[]){"explain", w->name, generation, NULL}, EXPLAIN_MS,
+                          &reply, why))
+                return;
+        w->daemon = json_incref(reply.doc);
+        ctl_call_free(&reply);
+}
+
+void ctl_why_free(struct ctl_why *w)
+{
+        json_decref(w->daemon);
+        w->daemon = NULL;
+}
+
+const struct need *ctl_why_pin(const struct ctl_why *w)
 {
         bool live = w->facts.now.ms < w->facts.pin.until_ms || w->facts.now.ms < w->facts.pin.hold_ms;
         return live ? &w->facts.pin : NULL;
 }
 
-static bool floor_of(const struct ctl_why *w, struct need *ret)
+bool ctl_why_floor(const struct ctl_why *w, struct need *ret)
 {
         *ret = (struct need){.generation = w->cluster.floor_generation,
                              .until_ms = w->cluster.floor_until_ms,
@@ -100,58 +123,36 @@ static bool floor_of(const struct ctl_why *w, struct need *ret)
         return w->facts.now.ms < ret->until_ms || w->facts.now.ms < ret->hold_ms;
 }
 
-/* The generation that a replica must have reached; 0: any will do. */
-static uint64_t generation_needed(const struct ctl_why *w)
+uint64_t ctl_why_generation(const struct ctl_why *w)
 {
-        const struct need *pin = pin_of(w);
+        const struct need *pin = ctl_why_pin(w);
         struct need floor;
         uint64_t generation = pin ? pin->generation : 0;
-        return floor_of(w, &floor) && floor.generation > generation ? floor.generation : generation;
+        return ctl_why_floor(w, &floor) && floor.generation > generation ? floor.generation : generation;
 }
 
-static bool is_scheduled(const struct ctl_why *w, unsigned node)
+bool ctl_why_is_scheduled(const struct ctl_why *w, unsigned node)
 {
         return w->cluster.n_schedule && w->cluster.scheduled >> node & 1;
 }
 
 /* Of an answer of this node; our clock is coarse, so it may seem to lie a tick ahead. */
-static int64_t stamp_age(const struct ctl_why *w, unsigned node)
+int64_t ctl_why_stamp_age(const struct ctl_why *w, unsigned node)
 {
         int64_t age_ms = w->facts.now.ms - w->cluster.node[node].stamp_ms;
         return age_ms < 0 && age_ms > -100 ? 0 : age_ms;
 }
 
-/* Why this node is, or is not, one that the read may go to. */
-static void verdict(const struct ctl_why *w, unsigned node, char *buf, size_t size)
-{
-        const struct pnr_node *n = &w->cluster.node[node];
-        uint64_t need = generation_needed(w);
-        int64_t age_ms = stamp_age(w, node);
-        if (!is_scheduled(w, node))
-                snprintf(buf, size, "no: not in the schedule");
-        else if (w->choice.pool >> node & 1)
-                snprintf(buf, size, "yes");
-        else if (w->choice.reason == PINROUTE_STORE_STALE || w->choice.reason == PINROUTE_STORE_UNAVAILABLE)
-                snprintf(buf, size, "no: the daemon is silent");
-        else if (n->caught_up < need || n->caught_up == 0)
-                snprintf(buf, size, "no: has reached generation %" PRIu64 " of %" PRIu64, n->caught_up, need);
-        else if (age_ms >= w->cluster.trust_ms || age_ms < -1000)
-                snprintf(buf, size, "no: that answer is %" PRId64 "ms old, and good for %" PRIu32 "ms",
-                         age_ms, w->cluster.trust_ms);
-        else
-                snprintf(buf, size, "no: the primary is asked for");
-}
-
-static unsigned nodes_of(const struct ctl_why *w)
+unsigned ctl_why_nodes(const struct ctl_why *w)
 {
         return w->cluster.n_nodes < PNR_NODES_MAX ? w->cluster.n_nodes : PNR_NODES_MAX;
 }
 
 /* A name of the store, which is bytes until proven text. */
-static const char *name_of(const struct ctl_why *w, unsigned node, char buf[PNR_NAME_SIZE + 1])
+const char *ctl_why_name(const struct ctl_why *w, unsigned node, char buf[PNR_NAME_SIZE + 1])
 {
         snprintf(buf, PNR_NAME_SIZE + 1, "%.*s", PNR_NAME_SIZE,
-                 node < nodes_of(w) ? w->cluster.node[node].name : "");
+                 node < ctl_why_nodes(w) ? w->cluster.node[node].name : "");
         return buf;
 }
 
@@ -159,71 +160,60 @@ static void show_target(const struct ctl_why *w, FILE *to)
 {
         char line[PNR_NODES_MAX * (PNR_NAME_SIZE + 8)] = "", name[PNR_NAME_SIZE + 1];
         size_t n = 0;
-        for (unsigned i = 0; i < nodes_of(w); i++)
+        for (unsigned i = 0; i < ctl_why_nodes(w); i++)
                 if (w->choice.pool >> i & 1)
                         n += (size_t)snprintf(line + n, sizeof line - n, "%s%s", n ? ", " : "",
-                                              name_of(w, i, name));
+                                              ctl_why_name(w, i, name));
         const char *reason = pinroute_reason_name((int)w->choice.reason);
         if (w->choice.pool)
                 ctl_text_line(to, "%s: replica, %s: %s", reason,
                               strchr(line, ',') ? "the next in turn of" : "this one", line);
-        else if (w->status == VIEW_OK && w->cluster.primary < nodes_of(w))
-                ctl_text_line(to, "%s: primary, %s", reason, name_of(w, w->cluster.primary, name));
+        else if (w->status == VIEW_OK && w->cluster.primary < ctl_why_nodes(w))
+                ctl_text_line(to, "%s: primary, %s", reason, ctl_why_name(w, w->cluster.primary, name));
         else
                 ctl_text_line(to, "%s: primary, whichever the application knows", reason);
         ctl_text_line(to, "  %s", sentence_of(w->choice.reason));
 }
 
-static void show_need(const struct ctl_why *w, const char *what, const struct need *n, FILE *to)
-{
-        char left[CTL_TEXT_SPAN_MAX], hold[CTL_TEXT_SPAN_MAX] = "";
-        if (!n) {
-                ctl_text_line(to, "  %-10s none", what);
-                return;
-        }
-        int64_t left_ms = n->until_ms - w->facts.now.ms, hold_ms = n->hold_ms - w->facts.now.ms;
-        ctl_text_line(to, "  %-10s generation %" PRIu64 ", %s left%s%s", what, n->generation,
-                      ctl_text_span(left_ms > 0 ? left_ms : 0, left), hold_ms > 0 ? ", held for " : "",
-                      hold_ms > 0 ? ctl_text_span(hold_ms, hold) : "");
-}
-
 static void show_replicas(const struct ctl_why *w, FILE *to)
 {
-        static const char *const heads[] = {"REPLICA", "SCHEDULED", ">CAUGHT-UP", ">STAMP", "WILL DO", NULL};
+        static const char *const heads[] = {"REPLICA", ">CAUGHT-UP", ">STAMP", "WILL DO", NULL};
         struct ctl_table t;
+        unsigned rows = 0, left = 0;
         ctl_table_init(&t, heads);
-        for (unsigned i = 0; i < nodes_of(w); i++) {
+        for (unsigned i = 0; i < ctl_why_nodes(w); i++) {
                 const struct pnr_node *n = &w->cluster.node[i];
-                char text[CTL_TEXT_SPAN_MAX], will_do[120], name[PNR_NAME_SIZE + 1];
-                if (i == w->cluster.primary)
+                char text[CTL_TEXT_SPAN_MAX], will_do[400], name[PNR_NAME_SIZE + 1];
+                if (i == w->cluster.primary || !*ctl_why_name(w, i, name))
                         continue;
-                verdict(w, i, will_do, sizeof will_do);
-                ctl_table_put(&t, "%s", name_of(w, i, name));
-                ctl_table_put(&t, "%s", is_scheduled(w, i) ? "yes" : "no");
+                if (rows++ >= ROWS_MAX) {
+                        left++;
+                        continue;
+                }
+                ctl_steps_verdict(w, i, will_do, sizeof will_do);
+                ctl_table_put(&t, "%s", name);
                 ctl_table_put(&t, "%" PRIu64, n->caught_up);
-                ctl_table_put(&t, "%s", n->caught_up ? ctl_text_span(stamp_age(w, i), text) : "-");
+                ctl_table_put(&t, "%s", n->caught_up ? ctl_text_span(ctl_why_stamp_age(w, i), text) : "-");
                 ctl_table_put(&t, "%s", will_do);
         }
         ctl_table_print(&t, to, 2);
+        if (left)
+                ctl_text_line(to, "  ... %u more: --json has all", left);
 }
 
 void ctl_why_show(const struct ctl_why *w, FILE *to)
 {
-        char age[CTL_TEXT_SPAN_MAX], after[CTL_TEXT_SPAN_MAX], limit[CTL_TEXT_SPAN_MAX];
-        struct need floor;
+        struct ctl_steps s;
+        ctl_steps_of(w, &s);
         show_target(w, to);
-        if (w->status != VIEW_OK) {
-                ctl_text_line(to, "  %s/data.mdb: %s", w->dir, w->trouble);
-                return;
-        }
-        ctl_text_line(to, "  %-10s %s", "key", w->hash);
-        show_need(w, "pin", pin_of(w), to);
-        show_need(w, "floor", floor_of(w, &floor) ? &floor : NULL, to);
-        ctl_text_line(
-            to, "  %-10s %s old (reads with a key go to the primary from %s on, all reads from %s on)",
-            "heartbeat", w->facts.age_ms == INT64_MAX ? "infinitely" : ctl_text_span(w->facts.age_ms, age),
-            ctl_text_span(w->facts.stale_after_ms, after), ctl_text_span(w->facts.stale_limit_ms, limit));
-        show_replicas(w, to);
+        if (w->status == VIEW_OK)
+                ctl_text_line(to, "  key %s", w->hash);
+        for (unsigned i = 0; i < s.n; i++)
+                ctl_text_line(to, "  %u %-9s  %s%s%s", i + 1, s.step[i].name, s.step[i].text,
+                              i + 1 == s.n ? " => " : "",
+                              i + 1 == s.n ? pinroute_reason_name((int)w->choice.reason) : "");
+        if (w->status == VIEW_OK)
+                show_replicas(w, to);
 }
 
 static json_t *json_need(const struct ctl_why *w, const struct need *n)
@@ -241,28 +231,40 @@ static json_t *json_names(const struct ctl_why *w)
 {
         char name[PNR_NAME_SIZE + 1];
         json_t *all = json_array();
-        bool primary = !w->choice.pool && w->cluster.primary < nodes_of(w);
-        for (unsigned i = 0; i < nodes_of(w); i++)
+        bool primary = !w->choice.pool && w->cluster.primary < ctl_why_nodes(w);
+        for (unsigned i = 0; i < ctl_why_nodes(w); i++)
                 if (primary ? i == w->cluster.primary : w->choice.pool >> i & 1)
-                        json_array_append_new(all, json_string(name_of(w, i, name)));
+                        json_array_append_new(all, json_string(ctl_why_name(w, i, name)));
         return all;
 }
 
 static json_t *json_replicas(const struct ctl_why *w)
 {
         json_t *all = json_array();
-        for (unsigned i = 0; i < nodes_of(w); i++) {
+        for (unsigned i = 0; i < ctl_why_nodes(w); i++) {
                 const struct pnr_node *n = &w->cluster.node[i];
-                char will_do[120], name[PNR_NAME_SIZE + 1];
+                char will_do[400], name[PNR_NAME_SIZE + 1];
                 if (i == w->cluster.primary)
                         continue;
-                verdict(w, i, will_do, sizeof will_do);
+                ctl_steps_verdict(w, i, will_do, sizeof will_do);
                 json_array_append_new(
-                    all, json_pack("{ss sb sI so sb ss}", "name", name_of(w, i, name), "scheduled",
-                                   is_scheduled(w, i), "caught_up", (json_int_t)n->caught_up, "stamp_age_ms",
-                                   n->caught_up ? json_integer(stamp_age(w, i)) : json_null(), "will_do",
-                                   (int)(w->choice.pool >> i & 1), "why", will_do));
+                    all, json_pack("{ss sb sI so sb ss}", "name", ctl_why_name(w, i, name), "scheduled",
+                                   ctl_why_is_scheduled(w, i), "caught_up", (json_int_t)n->caught_up,
+                                   "stamp_age_ms",
+                                   n->caught_up ? json_integer(ctl_why_stamp_age(w, i)) : json_null(),
+                                   "will_do", (int)(w->choice.pool >> i & 1), "why", will_do));
         }
+        return all;
+}
+
+static json_t *json_steps(const struct ctl_why *w)
+{
+        json_t *all = json_array();
+        struct ctl_steps s;
+        ctl_steps_of(w, &s);
+        for (unsigned i = 0; i < s.n; i++)
+                json_array_append_new(all, json_pack("{ss ss* sb}", "step", s.step[i].name, "text",
+                                                     s.step[i].text, "decides", i + 1 == s.n));
         return all;
 }
 
@@ -270,14 +272,15 @@ static void add_facts(const struct ctl_why *w, json_t *doc)
 {
         struct need floor;
         json_object_set_new(doc, "key", json_string(w->hash));
-        json_object_set_new(doc, "pin", json_need(w, pin_of(w)));
-        json_object_set_new(doc, "floor", json_need(w, floor_of(w, &floor) ? &floor : NULL));
+        json_object_set_new(doc, "pin", json_need(w, ctl_why_pin(w)));
+        json_object_set_new(doc, "floor", json_need(w, ctl_why_floor(w, &floor) ? &floor : NULL));
         json_object_set_new(doc, "heartbeat_age_ms",
                             w->facts.age_ms == INT64_MAX ? json_null() : json_integer(w->facts.age_ms));
         json_object_set_new(doc, "stale_after_ms", json_integer(w->facts.stale_after_ms));
         json_object_set_new(doc, "stale_limit_ms", json_integer(w->facts.stale_limit_ms));
         json_object_set_new(doc, "trust_ms", json_integer(w->cluster.trust_ms));
         json_object_set_new(doc, "replicas", json_replicas(w));
+        json_object_set(doc, "daemon", w->daemon ? w->daemon : json_null()); /* as daemon/explain.h has it */
 }
 
 void ctl_why_json(const struct ctl_why *w, FILE *to)
@@ -291,6 +294,7 @@ void ctl_why_json(const struct ctl_why *w, FILE *to)
                 add_facts(w, doc);
         else
                 json_object_set_new(doc, "trouble", json_string(w->trouble));
+        json_object_set_new(doc, "steps", json_steps(w));
         json_dumpf(doc, to, JSON_COMPACT);
         fputc('\n', to);
         json_decref(doc);

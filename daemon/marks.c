@@ -34,3 +34,11 @@ uint64_t marks_reached(const struct marks *m, struct lsn have)
         }
         return lo ? m->list[lo - 1].mark : 0;
 }
+
+struct lsn marks_at(const struct marks *m, uint64_t mark)
+{
+        for (unsigned i = 0; i < m->n; i++)
+                if (m->list[i].mark >= mark)
+                        return m->list[i].at;
+        return (struct lsn){0};
+}

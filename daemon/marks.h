@@ -27,6 +27,9 @@ void marks_put(struct marks *m, uint64_t mark, struct lsn at);
 /* The greatest mark whose position `have` has reached; 0: none. */
 uint64_t marks_reached(const struct marks *m, struct lsn have);
 
+/* The position of the first mark that is `mark` or greater: who has reached it has that mark.  0: there is none. */
+struct lsn marks_at(const struct marks *m, uint64_t mark);
+
 static inline bool marks_empty(const struct marks *m) { return m->n == 0; }
 static inline struct mark marks_newest(const struct marks *m)
 {

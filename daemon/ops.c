@@ -14,6 +14,7 @@
 
 #include "client/pinroute.h"
 #include "daemon/clock.h"
+#include "daemon/explain.h"
 #include "daemon/json.h"
 #include "daemon/log.h"
 #include "daemon/show.h"
@@ -180,6 +181,21 @@ static void cmd_peek(struct ops *ops, const struct words *w, struct json *j)
         end(j);
 }
 
+static void cmd_explain(struct ops *ops, const struct words *w, struct json *j)
+{
+        uint64_t generation;
+        const struct cluster *c = cluster_arg(ops, w->word[1], j);
+        if (!c)
+                return;
+        if (!number_arg(w->word[2], UINT64_MAX, &generation)) {
+                refuse(j, "E_INVALID", "generation: as `peek` shows it; 0: of no pin");
+                return;
+        }
+        begin(j);
+        explain(c, generation, clock_mono(), j);
+        end(j);
+}
+
 static bool drop_pin(struct ops *ops, struct pnr_slot slot, uint64_t generation, uint64_t until_ms)
 {
         struct pin seen;
@@ -309,10 +325,10 @@ static const struct {
         bool needs_store;
         void (*run)(struct ops *ops, const struct words *w, struct json *j);
 } commands[] = {
-    {"status", 0, false, cmd_status}, {"show", 1, true, cmd_show},       {"pin", 3, true, cmd_pin},
-    {"peek", 2, true, cmd_peek},      {"release", 4, true, cmd_release}, {"drain", 2, false, cmd_drain},
-    {"maint", 2, false, cmd_maint},   {"ready", 2, false, cmd_ready},    {"reload", 0, false, cmd_reload},
-    {"watch", 2, false, cmd_watch},
+    {"status", 0, false, cmd_status}, {"show", 1, true, cmd_show},        {"pin", 3, true, cmd_pin},
+    {"peek", 2, true, cmd_peek},      {"release", 4, true, cmd_release},  {"drain", 2, false, cmd_drain},
+    {"maint", 2, false, cmd_maint},   {"ready", 2, false, cmd_ready},     {"reload", 0, false, cmd_reload},
+    {"watch", 2, false, cmd_watch},   {"explain", 2, false, cmd_explain},
 };
 
 /* ---- the line ---- */

@@ -1,6 +1,5 @@
 /* test_ctl_call.c -- one line out, one document in, over a socket whose other end is this test. */
 #include <criterion/criterion.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,27 +9,10 @@
 #include <unistd.h>
 
 #include "client/ctl_call.h"
+#include "ctl_told.h"
 
-static char dir[64], told[512];
+static char dir[64];
 static int listener;
-
-enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *format, ...)
-{
-        (void)code;
-        va_list args;
-        va_start(args, format);
-        vsnprintf(told, sizeof told, format, args);
-        va_end(args);
-        return status;
-}
-
-void ctl_tell(const char *format, ...)
-{
-        va_list args;
-        va_start(args, format);
-        vsnprintf(told, sizeof told, format, args);
-        va_end(args);
-}
 
 static void begin(void)
 {

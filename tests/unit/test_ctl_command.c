@@ -1,30 +1,10 @@
 /* test_ctl_command.c -- the command line is judged before anybody is asked. */
 #include <criterion/criterion.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client/ctl_command.h"
-
-static char told[512];
-
-enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *format, ...)
-{
-        (void)code;
-        va_list args;
-        va_start(args, format);
-        vsnprintf(told, sizeof told, format, args);
-        va_end(args);
-        return status;
-}
-
-void ctl_tell(const char *format, ...)
-{
-        va_list args;
-        va_start(args, format);
-        vsnprintf(told, sizeof told, format, args);
-        va_end(args);
-}
+#include "ctl_told.h"
 
 static const struct ctl nobody = {.dir = "/nonexistent"};
 

@@ -36,6 +36,16 @@ Test(marks, a_mark_is_reached_at_its_position_and_not_one_byte_before)
         cr_expect_eq(marks_newest(&m).mark, 9);
 }
 
+Test(marks, a_mark_s_position_is_that_of_the_first_that_is_not_below_it)
+{
+        put(3, 100);
+        put(5, 200);
+        const uint64_t want[][2] = {{0, 100}, {3, 100}, {4, 200}, {5, 200}, {6, 0}};
+        for (unsigned i = 0; i < sizeof want / sizeof *want; i++)
+                cr_expect_eq(marks_at(&m, want[i][0]).bytes, want[i][1], "mark %lu",
+                             (unsigned long)want[i][0]);
+}
+
 Test(marks, earlier_marks_at_the_same_or_a_later_position_fall_out)
 {
         put(1, 100);
