@@ -126,6 +126,11 @@ Test(ctl_screen, eighty_columns_say_what_matters)
         for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
                 cr_expect(has(lines[i]), "%s in\n%s", lines[i], text);
         cr_expect_leq(longest, 80);
+        cr_expect_not(has("CHECK"), "it would take 89");
+        view.columns = 79;
+        draw(ctl_screen_draw);
+        measure(&longest);
+        cr_expect(has("     LAG     BEHIND") && !has("MAX"), "a column goes as a whole: %s", text);
 }
 
 Test(ctl_screen, it_never_has_more_lines_or_columns_than_the_terminal)
@@ -202,8 +207,7 @@ Test(ctl_screen, silence_a_pause_and_help_are_said)
         cr_expect(has("PAUSED  q quit  p go on"), "%s", text);
         view.help = true;
         draw(ctl_screen_draw);
-        cr_expect(has("s        sort by cluster, state, lag, reads, name") && !has("UP/drain"), "%s",
-                  text);
+        cr_expect(has("s        sort by cluster, state, lag, reads, name") && !has("UP/drain"), "%s", text);
 }
 
 Test(ctl_screen, a_pipe_gets_a_line_or_an_object)
