@@ -77,34 +77,37 @@ double ctl_look_rate(const struct ctl_look *now, const struct ctl_look *before, 
         return per_second(now, before, more);
 }
 
-/* The node of another look. */
-static const json_t *find_node(const struct ctl_look *look, const char *cluster, const char *name)
+/* What processes decided since the daemon's start: for one node, its reads; cluster NULL: all there is. */
+static int64_t decided(const struct ctl_look *look, const char *cluster, const char *node)
 {
-        size_t i, k;
-        const json_t *c, *n;
-        json_array_foreach(json_object_get(look->status, "clusters"), i, c)
+        const json_t *rows = json_object_get(look->stats, "decisions"), *row;
+        int64_t n = 0;
+        size_t i;
+        if (!json_is_array(rows))
+                return CTL_LOOK_UNKNOWN;
+        json_array_foreach(rows, i, row)
         {
-                if (strcmp(ctl_look_text(c, "name"), cluster) != 0)
-                        continue;
-                json_array_foreach(json_object_get(c, "nodes"), k,
-                                   n) if (!strcmp(ctl_look_text(n, "name"), name)) return n;
+                bool of_node = cluster && !strcmp(ctl_look_text(row, "cluster"), cluster) &&
+                               !strcmp(ctl_look_text(row, "node"), node) &&
+                               strcmp(ctl_look_text(row, "reason"), "WRITE") != 0;
+                if (!cluster || of_node)
+                        n += json_integer_value(json_object_get(row, "count"));
         }
-        return NULL;
+        return n;
 }
 
-static double reads_of(const struct ctl_look *now, const struct ctl_look *before, const char *cluster,
-                       const json_t *node)
+static double decided_rate(const struct ctl_look *now, const struct ctl_look *before, const char *cluster,
+                           const char *node)
 {
         if (!same_daemon(now, before))
                 return CTL_LOOK_UNKNOWN;
-        int64_t b = ctl_look_number(node, "reads");
-        int64_t a = ctl_look_number(find_node(before, cluster, ctl_look_text(node, "name")), "reads");
+        int64_t a = decided(before, cluster, node), b = decided(now, cluster, node);
         return a < 0 || b < 0 ? CTL_LOOK_UNKNOWN : per_second(now, before, b - a);
 }
 
 double ctl_look_decisions(const struct ctl_look *now, const struct ctl_look *before)
 {
-        return ctl_look_rate(now, before, (const char *const[]){"decisions", NULL});
+        return decided_rate(now, before, NULL, NULL);
 }
 
 /* ---- rows ---- */
@@ -174,7 +177,7 @@ unsigned ctl_look_rows(const struct ctl_look *now, const struct ctl_look *before
                     .fails = ctl_look_number(n, "fails"),
                     .share = json_number_value(json_object_get(n, "share")),
                     .check_ms = json_number_value(json_object_get(n, "check_ms")),
-                    .reads_s = reads_of(now, before, cluster, n),
+                    .reads_s = decided_rate(now, before, cluster, ctl_look_text(n, "name")),
                     .at = count,
                 };
                 count++;

@@ -44,7 +44,7 @@ void ctl_look_remember(const struct ctl_look *now, json_t *lags);
 /* Per second of what `show stats` counts, the names to NULL added up. */
 double ctl_look_rate(const struct ctl_look *now, const struct ctl_look *before, const char *const names[]);
 
-/* Reads that all processes decided, per second. */
+/* Answers that all processes of this host gave, writes' included, per second. */
 double ctl_look_decisions(const struct ctl_look *now, const struct ctl_look *before);
 
 const char *ctl_look_text(const json_t *object, const char *key); /* "": not there */

@@ -233,6 +233,27 @@ void ctl_show_config(const json_t *doc, FILE *to)
                           i ? "" : ", which signs");
 }
 
+/* Where processes were sent, and why. */
+static void show_decisions(const json_t *rows, FILE *to)
+{
+        static const char *const heads[] = {"CLUSTER", "NODE", "REASON", ">DECISIONS", NULL};
+        struct ctl_table t;
+        size_t i;
+        const json_t *row;
+        if (!json_array_size(rows))
+                return;
+        ctl_text_line(to, "%s", "");
+        ctl_table_init(&t, heads);
+        json_array_foreach(rows, i, row)
+        {
+                ctl_table_put(&t, "%s", text_of(row, "cluster"));
+                ctl_table_put(&t, "%s", text_of(row, "node"));
+                ctl_table_put(&t, "%s", text_of(row, "reason"));
+                ctl_table_put(&t, "%" JSON_INTEGER_FORMAT, count_of(row, "count"));
+        }
+        ctl_table_print(&t, to, 0);
+}
+
 void ctl_show_stats(const json_t *doc, FILE *to)
 {
         static const char *const heads[] = {"NAME", ">VALUE", NULL};
@@ -249,6 +270,7 @@ void ctl_show_stats(const json_t *doc, FILE *to)
                         ctl_table_put(&t, "%.3f", json_number_value(value));
         }
         ctl_table_print(&t, to, 0);
+        show_decisions(json_object_get(doc, "decisions"), to);
 }
 
 void ctl_show_news(const json_t *doc, FILE *to)

@@ -10,14 +10,19 @@ static struct ctl_row rows[CTL_LOOK_ROWS];
 
 static struct ctl_look look(int64_t at_ms, const char *epoch, int records, int reads, int lag_ms)
 {
-        json_t *node = json_pack("{ss ss ss si si sf}", "name", "shadow-1", "role", "replica", "state", "UP",
-                                 "reads", reads, "lag_ms", lag_ms, "share", 50.0);
+        json_t *node = json_pack("{ss ss ss si sf}", "name", "shadow-1", "role", "replica", "state", "UP",
+                                 "lag_ms", lag_ms, "share", 50.0);
         return (struct ctl_look){
             .answered = true,
             .at_ns = at_ms * 1000000,
             .status =
                 json_pack("{ss s[{ss s[o]}]}", "epoch", epoch, "clusters", "name", "main", "nodes", node),
-            .stats = json_pack("{s{si si}}", "stats", "records", records, "holds", 2 * records),
+            .stats = json_pack("{s{si si} s[{ss ss ss si}{ss ss ss si}{ss ss ss si}{ss ss ss si}]}", "stats",
+                               "records", records, "holds", 2 * records, "decisions", "cluster", "main",
+                               "node", "shadow-1", "reason", "BALANCED", "count", reads, "cluster", "main",
+                               "node", "shadow-1", "reason", "WRITE", "count", 3 * reads, "cluster", "other",
+                               "node", "shadow-1", "reason", "BALANCED", "count", reads, "cluster", "",
+                               "node", "", "reason", "STORE_UNAVAILABLE", "count", 7),
         };
 }
 
@@ -33,7 +38,8 @@ Test(ctl_look, a_rate_is_the_difference_per_second)
         cr_expect_float_eq(rate(&b, &a), 60.0, 0.001);
         cr_expect_lt(ctl_look_rate(&b, &a, (const char *const[]){"records", "nonsense", NULL}), 0);
         cr_assert_eq(ctl_look_rows(&b, &a, lags, rows), 1);
-        cr_expect_float_eq(rows[0].reads_s, 400.0, 0.001);
+        cr_expect_float_eq(rows[0].reads_s, 400.0, 0.001, "its own, and reads only");
+        cr_expect_float_eq(ctl_look_decisions(&b, &a), 2000.0, 0.001, "of all, writes included");
         cr_expect_str_eq(rows[0].cluster, "main");
         cr_expect_float_eq(rows[0].share, 50.0, 0.001);
         cr_expect_eq(rows[0].behind_bytes, CTL_LOOK_UNKNOWN);

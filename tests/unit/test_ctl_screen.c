@@ -12,15 +12,14 @@ static struct ctl_look now, before;
 static struct ctl_view view;
 static char *text;
 
-static json_t *node(const char *name, const char *state, const char *admin, int lag_ms, int reads)
+static json_t *node(const char *name, const char *state, const char *admin, int lag_ms)
 {
         bool primary = !strcmp(name, "default");
-        return json_pack("{ss ss ss ss ss si so? si si sf sf si si si}", "name", name, "role",
+        return json_pack("{ss ss ss ss ss si so? si si sf sf si si}", "name", name, "role",
                          primary ? "primary" : "replica", "state", state, "admin", admin, "why",
                          strcmp(state, "UP") != 0 ? "Connection\033[31m refused" : "", "since_ms", 7384000,
                          "lag_ms", primary ? NULL : json_integer(lag_ms), "behind_bytes", 2048, "weight", 2,
-                         "share", primary ? 0.0 : 66.667, "check_ms", 0.412, "checks", 1203, "fails", 3,
-                         "reads", reads);
+                         "share", primary ? 0.0 : 66.667, "check_ms", 0.412, "checks", 1203, "fails", 3);
 }
 
 static struct ctl_look look(int64_t at_ms, int times)
@@ -28,9 +27,9 @@ static struct ctl_look look(int64_t at_ms, int times)
         setenv("TZ", "UTC", 1);
         tzset();
         json_t *nodes = json_array();
-        json_array_append_new(nodes, node("default", "UP", "ready", 0, 10 * times));
-        json_array_append_new(nodes, node("shadow-2", "UP", "drain", 1500, 12345 * times));
-        json_array_append_new(nodes, node("shadow-1", "DOWN", "ready", 20, 0));
+        json_array_append_new(nodes, node("default", "UP", "ready", 0));
+        json_array_append_new(nodes, node("shadow-2", "UP", "drain", 1500));
+        json_array_append_new(nodes, node("shadow-1", "DOWN", "ready", 20));
         json_t *news = json_array();
         for (int i = 0; i < 8; i++)
                 json_array_append_new(news,
@@ -45,8 +44,12 @@ static struct ctl_look look(int64_t at_ms, int times)
                 json_pack("{ss ss si sb s[s] si si si s[{ss so}]}", "epoch", "e", "version", "0.1.0",
                           "uptime_ms", 93784000, "degraded", 1, "why", "main/shadow-1 is DOWN", "pins", 812,
                           "max_pins", 100000, "clients", 12, "clusters", "name", "main", "nodes", nodes),
-            .stats = json_pack("{s{si si si si si}}", "stats", "records", 100 * times, "holds", 0, "tokens",
-                               20 * times, "commits", 5 * times, "decisions", 2500000 * times),
+            .stats =
+                json_pack("{s{si si si si} s[{ss ss ss si}{ss ss ss si}{ss ss ss si}]}", "stats", "records",
+                          100 * times, "holds", 0, "tokens", 20 * times, "commits", 5 * times, "decisions",
+                          "cluster", "main", "node", "default", "reason", "PINNED", "count", 10 * times,
+                          "cluster", "main", "node", "shadow-2", "reason", "BALANCED", "count", 12345 * times,
+                          "cluster", "", "node", "", "reason", "STORE_STALE", "count", 2500000 * times),
             .news = json_pack("{so}", "news", news),
         };
 }
