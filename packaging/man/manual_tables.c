@@ -6,6 +6,7 @@
  *     @OPTION cluster max_lag@   one row of a table: a heading, to be followed by an indented paragraph
  *     @OPTIONS cluster@          all rows of this section that no line above has named, with their sentences
  *     @STATUS E_STORE@           likewise, @STATUSES@, @REASON PINNED@, @REASONS@
+ *     @METRICS@                  every metric of /metrics
  *     @COMMANDS@                 what `pinroutectl --help` lists */
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,10 +22,11 @@
 struct row {
         const char *table, *name; /* "OPTION cluster", "max_lag" */
         const char *text;         /* a sentence, or NULL */
-        const char *kind;         /* of an option */
+        const char *kind;         /* of an option or metric */
         const struct option *option;
-        int number; /* of a status or reason */
-        bool named; /* by a line of this page */
+        int number;         /* of a status or reason */
+        const char *labels; /* of a metric, separated by commas */
+        bool named;         /* by a line of this page */
 };
 
 #define SECTION_DAEMON  "OPTION pinrouted"
@@ -32,13 +34,22 @@ struct row {
 #define SECTION_NODE    "OPTION node"
 
 static struct row rows[] = {
-#define OPTION(key, section, kind, min, max, fallback, when, text)                                           \
-        {SECTION_##section, #key, text, #kind, &options[OPTION_##section##_##key], 0, false},
+#define OPTION(word, of, type, low, high, unless, change, sentence)                                          \
+        {.table = SECTION_##of,                                                                              \
+         .name = #word,                                                                                      \
+         .text = (sentence),                                                                                 \
+         .kind = #type,                                                                                      \
+         .option = &options[OPTION_##of##_##word]},
 #include "daemon/options.h"
 #undef OPTION
-#define STATUS(name, number, text) {"STATUS", #name, text, NULL, NULL, number, false},
+#define METRIC(metric, type, scope, with, help)                                                              \
+        {.table = "METRIC", .name = "pinrouted_" #metric, .text = (help), .kind = #type, .labels = (with)},
+#include "daemon/metric_rows.h"
+#undef METRIC
+#define STATUS(word, value, sentence)                                                                        \
+        {.table = "STATUS", .name = #word, .text = (sentence), .number = (value)},
     WORDS_STATUS(STATUS)
-#define REASON(name, number) {"REASON", #name, NULL, NULL, NULL, number, false},
+#define REASON(word, value) {.table = "REASON", .name = #word, .number = (value)},
         WORDS_REASON(REASON)};
 #define N_ROWS (sizeof rows / sizeof *rows)
 
@@ -81,8 +92,9 @@ static void put_sentence(const char *text)
 static void put_values(const struct row *r)
 {
         static const char *const nouns[][2] = {
-            {"PATH", "directory"}, {"LISTEN", "address"}, {"GROUP", "group"},     {"USER", "user"},
-            {"FILE", "file"},      {"COUNT", "number"},   {"SECONDS", "seconds"}, {"DURATION", "duration"}};
+            {"PATH", "directory"}, {"LISTEN", "address"},  {"GROUP", "group"},
+            {"USER", "user"},      {"HOSTS", "names"},     {"FILE", "file"},
+            {"COUNT", "number"},   {"SECONDS", "seconds"}, {"DURATION", "duration"}};
         const struct value_rule *rule = &r->option->rule;
         union {
                 int64_t number;
@@ -113,28 +125,41 @@ static void put_option(const struct row *r)
         puts(r->option->when == AT_START ? "; a change takes a restart)" : ")");
 }
 
+/* "pinrouted_node_up (gauge; cluster, node, role)" */
+static void put_metric(const struct row *r)
+{
+        printf("*%s* (", r->name);
+        for (const char *p = r->kind; *p; p++)
+                putchar(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
+        printf("%s", *r->labels ? "; " : "");
+        for (const char *p = r->labels; *p; p++)
+                printf(*p == ',' ? ", " : "%c", *p);
+        puts(")");
+}
+
 static void put_heading(const struct row *r)
 {
         if (r->option)
                 put_option(r);
+        else if (r->labels)
+                put_metric(r);
         else
                 printf("*PINROUTE_%s* (%d)\n", r->name, r->number);
 }
 
 static void put_row(struct row *r)
 {
+        bool quoted = !r->kind; /* pinroute_strerror() says it */
         r->named = true;
         put_heading(r);
         if (!r->text)
                 return;
-        putchar('\t');
-        if (!r->option) {
-                putchar('"');
+        printf("\t%s", quoted ? "\"" : "");
+        if (quoted)
                 put(r->text);
-                puts("\".");
-        } else {
+        else
                 put_sentence(r->text);
-        }
+        printf("%s", quoted ? "\".\n" : "");
 }
 
 static void put_rest(const char *table)
@@ -172,7 +197,7 @@ static struct row *find_row(const char *words)
 static bool singular(const char *words, char *table, size_t size)
 {
         static const char *const plurals[][2] = {
-            {"OPTIONS", "OPTION"}, {"STATUSES", "STATUS"}, {"REASONS", "REASON"}};
+            {"OPTIONS", "OPTION"}, {"STATUSES", "STATUS"}, {"REASONS", "REASON"}, {"METRICS", "METRIC"}};
         for (size_t i = 0; i < sizeof plurals / sizeof *plurals; i++) {
                 size_t n = strlen(plurals[i][0]);
                 if (strncmp(words, plurals[i][0], n) == 0 && (words[n] == ' ' || words[n] == '\0')) {
