@@ -7,13 +7,13 @@
  *     @OPTIONS cluster@          all rows of this section that no line above has named, with their sentences
  *     @STATUS E_STORE@           likewise, @STATUSES@, @REASON PINNED@, @REASONS@
  *     @METRICS@                  every metric of /metrics
- *     @COMMANDS@                 what `pinroutectl --help` lists */
+ *     @COMMAND drain@, @COMMANDS@, @SHOWS@   of pinroutectl */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/ctl_command.h"
+#include "client/ctl_commands.h"
 #include "client/pinroute.h"
 #include "client/words.h"
 #include "daemon/conf.h"
@@ -24,9 +24,10 @@ struct row {
         const char *text;         /* a sentence, or NULL */
         const char *kind;         /* of an option or metric */
         const struct option *option;
-        int number;         /* of a status or reason */
-        const char *labels; /* of a metric, separated by commas */
-        bool named;         /* by a line of this page */
+        int number;                      /* of a status or reason */
+        const char *labels;              /* of a metric, separated by commas */
+        const char *arguments, *letters; /* of a command: what follows it, and its options */
+        bool named;                      /* by a line of this page */
 };
 
 #define SECTION_DAEMON  "OPTION pinrouted"
@@ -50,19 +51,15 @@ static struct row rows[] = {
         {.table = "STATUS", .name = #word, .text = (sentence), .number = (value)},
     WORDS_STATUS(STATUS)
 #define REASON(word, value) {.table = "REASON", .name = #word, .number = (value)},
-        WORDS_REASON(REASON)};
+        WORDS_REASON(REASON)
+#define COMMAND(word, what, least, most, options, sentence)                                                  \
+        {.table = "COMMAND", .name = #word, .text = (sentence), .arguments = (what), .letters = (options)},
+            CTL_COMMANDS(COMMAND)
+#define SHOW(word, sentence) {.table = "SHOW", .name = #word, .text = (sentence)},
+                CTL_SHOWS(SHOW)};
 #define N_ROWS (sizeof rows / sizeof *rows)
 
 static unsigned line_number;
-
-/* What pinroutectl's commands say goes through these; none is run here. */
-enum ctl_exit ctl_fail(enum ctl_exit status, const char *code, const char *format, ...)
-{
-        (void)code, (void)format;
-        return status;
-}
-
-void ctl_tell(const char *format, ...) { (void)format; }
 
 __attribute__((noreturn)) static void fail(const char *what, const char *line)
 {
@@ -137,36 +134,77 @@ static void put_metric(const struct row *r)
         puts(")");
 }
 
+/* "*top* [*-i* _SECONDS_] [*-n* _COUNT_]" */
+static void put_command(const struct row *r)
+{
+        printf("*%s*", r->name);
+#define OPTION_OF(letter, name, argument, text)                                                              \
+        if (strchr(r->letters, letter))                                                                      \
+                printf(*argument ? " [*-%c* _%s_]" : " [*-%c*%s]", letter, argument);
+        CTL_OPTIONS(OPTION_OF)
+#undef OPTION_OF
+        if (*r->arguments)
+                putchar(' ');
+        put(r->arguments);
+        putchar('\n');
+}
+
+static void put_options_of(const struct row *r)
+{
+#define OPTION_OF(letter, name, argument, text)                                                              \
+        if (strchr(r->letters, letter)) {                                                                    \
+                printf(*argument ? "\n\t*-%c*, *--%s* _%s_: " : "\n\t*-%c*, *--%s*%s: ", letter, name,       \
+                       argument);                                                                            \
+                put_sentence(text);                                                                          \
+        }
+        CTL_OPTIONS(OPTION_OF)
+#undef OPTION_OF
+}
+
 static void put_heading(const struct row *r)
 {
         if (r->option)
                 put_option(r);
         else if (r->labels)
                 put_metric(r);
+        else if (r->arguments)
+                put_command(r);
+        else if (!strcmp(r->table, "SHOW"))
+                printf("\t*%s*: ", r->name);
         else
                 printf("*PINROUTE_%s* (%d)\n", r->name, r->number);
 }
 
+/* What pinroute_strerror() says stands in quotes. */
+static void put_text(const struct row *r)
+{
+        if (strcmp(r->table, "STATUS")) {
+                put_sentence(r->text);
+                return;
+        }
+        putchar('"');
+        put(r->text);
+        puts("\".");
+}
+
 static void put_row(struct row *r)
 {
-        bool quoted = !r->kind; /* pinroute_strerror() says it */
         r->named = true;
         put_heading(r);
         if (!r->text)
                 return;
-        printf("\t%s", quoted ? "\"" : "");
-        if (quoted)
-                put(r->text);
-        else
-                put_sentence(r->text);
-        printf("%s", quoted ? "\".\n" : "");
+        if (strcmp(r->table, "SHOW"))
+                putchar('\t');
+        put_text(r);
+        if (r->letters && *r->letters)
+                put_options_of(r);
 }
 
 static void put_rest(const char *table)
 {
         unsigned n = 0;
         for (struct row *r = rows; r < rows + N_ROWS; r++)
-                if (strcmp(r->table, table) == 0 && !r->named) {
+                if (strcmp(r->table, table) == 0 && !r->named && (!r->text || *r->text)) {
                         if (n++)
                                 putchar('\n');
                         put_row(r);
@@ -196,8 +234,9 @@ static struct row *find_row(const char *words)
 /* "OPTIONS cluster" -> "OPTION cluster", "STATUSES" -> "STATUS"; false: no plural. */
 static bool singular(const char *words, char *table, size_t size)
 {
-        static const char *const plurals[][2] = {
-            {"OPTIONS", "OPTION"}, {"STATUSES", "STATUS"}, {"REASONS", "REASON"}, {"METRICS", "METRIC"}};
+        static const char *const plurals[][2] = {{"OPTIONS", "OPTION"},   {"STATUSES", "STATUS"},
+                                                 {"REASONS", "REASON"},   {"METRICS", "METRIC"},
+                                                 {"COMMANDS", "COMMAND"}, {"SHOWS", "SHOW"}};
         for (size_t i = 0; i < sizeof plurals / sizeof *plurals; i++) {
                 size_t n = strlen(plurals[i][0]);
                 if (strncmp(words, plurals[i][0], n) == 0 && (words[n] == ' ' || words[n] == '\0')) {
@@ -214,8 +253,6 @@ static void put_marker(const char *words)
         struct row *r = find_row(words);
         if (strncmp(words, "PAGE ", 5) == 0) {
                 printf("%s \"pinroute %s\" \"pinroute\"\n", words + 5, pinroute_version());
-        } else if (strcmp(words, "COMMANDS") == 0) {
-                ctl_command_help();
         } else if (r) {
                 put_row(r);
         } else if (singular(words, table, sizeof table)) {
@@ -247,7 +284,8 @@ int main(int argc, char **argv)
 {
         if (argc == 2 && strcmp(argv[1], "--names") == 0) {
                 for (const struct row *r = rows; r < rows + N_ROWS; r++)
-                        printf("%s %s %d\n", r->table, r->name, r->number);
+                        if (!r->text || *r->text)
+                                printf("%s %s %d\n", r->table, r->name, r->number);
         } else if (argc == 1) {
                 fill();
         } else {

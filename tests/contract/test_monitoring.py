@@ -84,10 +84,10 @@ class Rules(unittest.TestCase):
             self.assertRegex(alert, r'summary: ".+"\n +description: ".+ First: .+"')
 
     def test_what_a_description_calls_pinroutectl_has(self):
-        commands = read(SOURCE, "packaging", "man", "pinroutectl.1.scd.in")
+        commands = re.findall(r"^ +X\((\w+), ", read(SOURCE, "client", "ctl_commands.h"), re.M)
         used = set(re.findall(r"`pinroutectl (\w+)", read(self.FILE)))
         self.assertGreater(len(used), 3)
-        self.assertEqual([word for word in sorted(used) if f"*{word}*" not in commands], [])
+        self.assertEqual([word for word in sorted(used) if word not in commands], [])
 
 
 class Dashboard(unittest.TestCase):
