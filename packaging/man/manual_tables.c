@@ -134,31 +134,41 @@ static void put_metric(const struct row *r)
         puts(")");
 }
 
+static const struct {
+        char letter;
+        const char *name, *argument, *text;
+} command_options[] = {
+#define OPTION_ROW(a_letter, a_name, an_argument, a_text) {a_letter, a_name, an_argument, a_text},
+    CTL_OPTIONS(OPTION_ROW)};
+#define N_COMMAND_OPTIONS (sizeof command_options / sizeof *command_options)
+
 /* "*top* [*-i* _SECONDS_] [*-n* _COUNT_]" */
 static void put_command(const struct row *r)
 {
         printf("*%s*", r->name);
-#define OPTION_OF(letter, name, argument, text)                                                              \
-        if (strchr(r->letters, letter))                                                                      \
-                printf(*argument ? " [*-%c* _%s_]" : " [*-%c*%s]", letter, argument);
-        CTL_OPTIONS(OPTION_OF)
-#undef OPTION_OF
+        for (size_t i = 0; i < N_COMMAND_OPTIONS; i++) {
+                const char *argument = command_options[i].argument;
+                if (strchr(r->letters, command_options[i].letter))
+                        printf(*argument ? " [*-%c* _%s_]" : " [*-%c*%s]", command_options[i].letter,
+                               argument);
+        }
         if (*r->arguments)
                 putchar(' ');
         put(r->arguments);
         putchar('\n');
 }
 
+/* "*-i*, *--interval* _SECONDS_: ...", each a paragraph below the command's sentence */
 static void put_options_of(const struct row *r)
 {
-#define OPTION_OF(letter, name, argument, text)                                                              \
-        if (strchr(r->letters, letter)) {                                                                    \
-                printf(*argument ? "\n\t*-%c*, *--%s* _%s_: " : "\n\t*-%c*, *--%s*%s: ", letter, name,       \
-                       argument);                                                                            \
-                put_sentence(text);                                                                          \
+        for (size_t i = 0; i < N_COMMAND_OPTIONS; i++) {
+                const char *argument = command_options[i].argument;
+                if (!strchr(r->letters, command_options[i].letter))
+                        continue;
+                printf("\n\t*-%c*, *--%s*", command_options[i].letter, command_options[i].name);
+                printf(*argument ? " _%s_: " : "%s: ", argument);
+                put_sentence(command_options[i].text);
         }
-        CTL_OPTIONS(OPTION_OF)
-#undef OPTION_OF
 }
 
 static void put_heading(const struct row *r)
@@ -169,7 +179,7 @@ static void put_heading(const struct row *r)
                 put_metric(r);
         else if (r->arguments)
                 put_command(r);
-        else if (!strcmp(r->table, "SHOW"))
+        else if (strcmp(r->table, "SHOW") == 0)
                 printf("\t*%s*: ", r->name);
         else
                 printf("*PINROUTE_%s* (%d)\n", r->name, r->number);
@@ -178,7 +188,7 @@ static void put_heading(const struct row *r)
 /* What pinroute_strerror() says stands in quotes. */
 static void put_text(const struct row *r)
 {
-        if (strcmp(r->table, "STATUS")) {
+        if (strcmp(r->table, "STATUS") != 0) {
                 put_sentence(r->text);
                 return;
         }
@@ -193,7 +203,7 @@ static void put_row(struct row *r)
         put_heading(r);
         if (!r->text)
                 return;
-        if (strcmp(r->table, "SHOW"))
+        if (strcmp(r->table, "SHOW") != 0)
                 putchar('\t');
         put_text(r);
         if (r->letters && *r->letters)
