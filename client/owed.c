@@ -127,15 +127,18 @@ bool owed_put_sent(struct owed *o, unsigned cluster, const struct pnr_key *keys,
 bool owed_get(const struct owed *o, unsigned i, struct mono now, struct owed_debt *ret)
 {
         const struct owed_one *one = &o->one[i];
+        uint64_t puts = LOAD(&one->puts); /* first: a put in between must not be taken for paid */
+        uint64_t serial = LOAD(&one->serial);
         *ret = (struct owed_debt){
-            .puts = LOAD(&one->puts), /* first: a put in between must not be taken for paid */
+            .puts = puts,
+            .serial = serial,
             .cluster = LOAD(&one->cluster),
             .key = {{LOAD(&one->key[0]), LOAD(&one->key[1])}},
             .until_ms = LOAD(&one->until_ms),
             .hold_ms = LOAD(&one->hold_ms),
-            .serial = LOAD(&one->serial),
         };
-        return now.ms < later(ret->until_ms, ret->hold_ms);
+        bool same = LOAD(&one->serial) == serial && LOAD(&one->puts) == puts;
+        return same && now.ms < later(ret->until_ms, ret->hold_ms);
 }
 
 static void free_place(struct owed_one *one)

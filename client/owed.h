@@ -56,7 +56,8 @@ bool owed_put_sent(struct owed *o, unsigned cluster, const struct pnr_key *keys,
 /* It was answered: frees the places that it alone has put something into. */
 void owed_drop_sent(struct owed *o, uint64_t serial);
 
-/* One debt, copied out.  false: place i is free. */
+/* One debt, copied out.  false: place i is free, or another thread puts or frees there now: a send's times without its
+ * serial would be those of a record that failed. */
 struct owed_debt {
         unsigned cluster;
         struct pnr_key key;

@@ -159,14 +159,19 @@ static int ask_all(const struct news *w, unsigned *told)
 
 /* ---- debts ---- */
 
-/* Who sent it may still have its answer, or nobody ever asked for that: false, it is paid or will be. */
-static bool is_due(struct pinroute *pr, const struct owed_debt *d, int64_t deadline_ns)
+/* Who sent it may still have its answer, or nobody ever asked for that: false, it is paid or will be.  An answer that
+ * is nowhere may have been had meanwhile, and its place be another's: then the debt is gone, too. */
+static bool is_due(struct pinroute *pr, unsigned i, const struct owed_debt *d, int64_t deadline_ns)
 {
+        struct owed_debt still;
         uint32_t answered = PINROUTE_E_REFUSED;
         int status = d->serial ? ask_peek(handle_ask(pr), d->serial, deadline_ns, &answered) : ASK_LOST;
         if (status == PINROUTE_OK && answered == PINROUTE_OK)
                 forget_sent(pr, d->serial);
-        return status == ASK_LOST || (status == PINROUTE_OK && answered != PINROUTE_OK);
+        if (status == ASK_LOST)
+                return owed_get(handle_owed(pr), i, clock_coarse(), &still) && still.puts == d->puts &&
+                       still.serial == d->serial;
+        return status == PINROUTE_OK && answered != PINROUTE_OK;
 }
 
 static bool pay_one(struct pinroute *pr, const struct owed_debt *d, unsigned op, int64_t end_ms,
@@ -184,7 +189,7 @@ static void pay(struct pinroute *pr, int64_t deadline_ns)
 {
         for (unsigned i = 0; i < OWED_MAX && clock_ns() < deadline_ns; i++) {
                 struct owed_debt d;
-                if (!owed_get(handle_owed(pr), i, clock_coarse(), &d) || !is_due(pr, &d, deadline_ns))
+                if (!owed_get(handle_owed(pr), i, clock_coarse(), &d) || !is_due(pr, i, &d, deadline_ns))
                         continue;
                 if (!pay_one(pr, &d, PNR_OP_HOLD, d.hold_ms, deadline_ns) ||
                     !pay_one(pr, &d, PNR_OP_RECORD, d.until_ms, deadline_ns) ||
