@@ -9,6 +9,10 @@ import time
 import harness
 from hunter_stage import DOWN_AFTER, SETTLES_WITHIN, STALE_AFTER, now_us
 
+# each start may be an upgrade, or the way back; the next version is there where the tests are built
+VERSIONS = [command for command in (harness.Daemon.command, [os.path.join(harness.BUILD, "tests", "pinrouted_next")])
+            if os.access(command[0], os.X_OK)]
+
 
 class Faults:
     """What the daemons' and the servers' faults share."""
@@ -55,8 +59,10 @@ class DaemonFaults(Faults):
         if empty:
             os.unlink(os.path.join(host.daemon.dir, "data.mdb"))
             self.log.put("empty", host.number, now_us())
+        host.daemon.command = self.dice.choice(VERSIONS)
         start_us = now_us()
-        self.log.at(f"host {host.number}: start, {why}{', without its store' if empty else ''}")
+        self.log.at(f"host {host.number}: start of {os.path.basename(host.daemon.command[0])}, {why}"
+                    f"{', without its store' if empty else ''}")
         host.daemon.start(within=60)
         self.log.put("back", host.number, start_us, now_us())
         self.silent(host, dead_us, start_us)
