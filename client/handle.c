@@ -230,10 +230,16 @@ static void remember(const struct visit *v)
                 recall_put(at, &r);
 }
 
-static int64_t look_until(const struct visit *v) { return clock_ns() + (v->hurried ? 0 : LOOK_NS); }
+/* One span for all that a read may ask. */
+static int64_t look_until(struct visit *v)
+{
+        if (!v->look_until_ns)
+                v->look_until_ns = clock_ns() + (v->hurried ? 0 : LOOK_NS);
+        return v->look_until_ns;
+}
 
 /* A daemon that came after the one whose memory we count in hands out its own; a read asks for it. */
-static void meet(const struct visit *v)
+static void meet(struct visit *v)
 {
         struct pinroute *pr = v->pr;
         struct pnr_reply r;

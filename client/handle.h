@@ -42,8 +42,9 @@ struct visit {
         unsigned cluster;
         const struct pnr_key *key;
         bool forced;
-        bool hurried;     /* its call's time is over: nobody is asked for anything */
-        struct mono here; /* our own clock, when it is facts.now by the daemon's */
+        bool hurried;          /* its call's time is over: nobody is asked for anything */
+        int64_t look_until_ns; /* 0: nobody was asked for anything yet */
+        struct mono here;      /* our own clock, when it is facts.now by the daemon's */
         struct facts facts;
         struct view *view;
         struct view_at at;

@@ -4,11 +4,13 @@
  * does with each request that comes. */
 #include <errno.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 
 #include "client/pinroute.h"
+#include "proto/counts.h"
 #include "proto/token.h"
 #include "proto/wire.h"
 #include "tests/fuzz/fuzz.h"
@@ -45,7 +47,7 @@ struct answer {
 
 static struct {
         struct input script;
-        int listener, client[CLIENTS], passed_fd;
+        int listener, client[CLIENTS], passed_fd, memory[2];
         struct answer pending[PENDING];
         struct pnr_reply told[TOLD_MAX]; /* whole answers, each to the question at its place in asked[] */
         struct pnr_records asked[TOLD_MAX];
@@ -110,16 +112,18 @@ static void put(const struct answer *a)
                 remember(a);
 }
 
-static void put_with_fd(const struct answer *a)
+static void put_with(const struct answer *a, const int *fd, size_t n)
 {
         union {
                 struct cmsghdr header;
-                char room[CMSG_SPACE(sizeof(int))];
-        } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+                char room[CMSG_SPACE(2 * sizeof(int))];
+        } control = {.header = {CMSG_LEN(n * sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
         struct iovec bytes = {(void *)(uintptr_t)a->bytes, a->size};
-        struct msghdr m = {
-            .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-        memcpy(CMSG_DATA(&control.header), &peer.passed_fd, sizeof peer.passed_fd);
+        struct msghdr m = {.msg_iov = &bytes,
+                           .msg_iovlen = 1,
+                           .msg_control = &control,
+                           .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+        memcpy(CMSG_DATA(&control.header), fd, n * sizeof(int));
         if (sendmsg(a->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)a->size)
                 remember(a);
 }
@@ -144,6 +148,8 @@ static void act(int fd, const struct pnr_records *f)
                 r.now_ms = (int64_t)take_number(&peer.script);
         if (how == 'm')
                 r.records_max = (uint32_t)take_number(&peer.script);
+        if (how == 'o') /* offers memory to count in */
+                r.features = 1;
         if (how == 'n')
                 r.number += take_number(&peer.script);
         memcpy(a.bytes, &r, sizeof r);
@@ -156,7 +162,8 @@ static void act(int fd, const struct pnr_records *f)
         case 'z': a.size = 0; break;
         case 'd': put_later(&a, take_number(&peer.script)); return;
         case '2': put(&a); break; /* and once more: it lies there when the next question is asked */
-        case 'f': put_with_fd(&a); return;
+        case 'f': put_with(&a, &peer.passed_fd, 1); return;
+        case 'p': put_with(&a, peer.memory, 2); return;
         case 'w': shutdown(fd, SHUT_WR); return;
         case 'g': stop_listening(); break;
         case 'h': hang_up(fd); return;
@@ -566,6 +573,14 @@ static void leave(void)
         live_fini(&live);
 }
 
+static int memory_of(size_t size)
+{
+        int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        MUST_BE(fd >= 0 && ftruncate(fd, (off_t)size) == 0 &&
+                fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
+        return fd;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
         struct timespec t, wall;
@@ -579,6 +594,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         snprintf(address.sun_path, sizeof address.sun_path, "%s/pinrouted.sock", live.dir);
         peer.listener = -1;
         peer.passed_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        peer.memory[0] = memory_of(sizeof(struct pnr_counts));
+        peer.memory[1] = memory_of(sizeof(struct pnr_common));
         for (unsigned i = 0; i < CLIENTS; i++)
                 peer.client[i] = -1;
         for (unsigned i = 0; i < PENDING; i++)

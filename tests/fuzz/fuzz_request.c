@@ -33,7 +33,7 @@ static bool is_sound(const struct pnr_records *f, size_t size)
         struct pnr_request again = {.magic = PNR_WIRE_MAGIC, .version = 1, .op = q->op, .number = q->number};
         if (size != (q->op == PNR_OP_RECORDS ? 1152 : 128))
                 return false;
-        if (q->op == PNR_OP_HELLO)
+        if (q->op == PNR_OP_HELLO || q->op == PNR_OP_COUNTS)
                 return memcmp(&again, q, sizeof again) == 0;
         for (unsigned i = 0; q->op == PNR_OP_RECORDS && i < 64; i++)
                 if (i >= q->n && (f->key[i][0] || f->key[i][1]))
@@ -96,7 +96,7 @@ static void remember_key(const struct core_item *it, const uint64_t key[2])
 static void remember(const struct core_item *it)
 {
         const struct pnr_request *q = &it->request;
-        if (q->op == PNR_OP_HELLO || it->reply.status != PINROUTE_OK || it->covered)
+        if (q->op == PNR_OP_HELLO || q->op == PNR_OP_COUNTS || it->reply.status != PINROUTE_OK || it->covered)
                 return;
         for (unsigned i = 0; i < (q->op == PNR_OP_RECORDS ? q->n : 1); i++)
                 remember_key(it, q->op == PNR_OP_RECORDS ? it->keys[i] : q->key);
@@ -195,6 +195,8 @@ static size_t take_frame(struct input *in, struct pnr_records *f)
         if (q->op == PNR_OP_TOKEN)
                 q->stamp = take_number(in);
         uint8_t how = take(in);
+        if (how == 'm' && q->op == PNR_OP_HELLO) /* memory */
+                q->op = PNR_OP_COUNTS;
         if (how == '~')
                 take_strokes(in, f, pnr_frame_size(q));
         return how == '<' ? take(in) : how == '>' ? sizeof *f - 2 + take_below(in, 5) : pnr_frame_size(q);
