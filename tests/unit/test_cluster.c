@@ -529,7 +529,9 @@ Test(cluster, pins_count_as_released_early_once_a_replica_that_is_read_from_has_
         cr_expect_eq(p.c.release.early, 0, "nobody has the write");
         cluster_set_admin(&p.c, 1, NODE_DRAIN, p.now);
         p.server[1].position = p.server[0].position;
-        play_for(&p, 300);
+        play_one_check(&p, 1);
+        play_one_check(&p, 1);
+        cr_assert(play_record(&p).node[1].caught_up);
         cr_expect_eq(p.c.release.early, 0, "who has it is not read from");
         p.server[2].position = p.server[0].position;
         play_for(&p, 300);

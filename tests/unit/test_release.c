@@ -49,8 +49,8 @@ Test(release, the_delay_is_told_from_a_generations_first_record)
 
 Test(release, pins_expire_at_the_last_deadline_of_their_generation)
 {
-        record(7, 2, 0, 1000);
-        record(7, 1, 10, 2000);
+        record(7, 2, 0, 2010);
+        record(7, 1, 10, 1000);
         record(8, 4, 10, 500);
         release_expire(&r, at(509));
         cr_expect_eq(r.expired, 0);
