@@ -47,10 +47,10 @@ static void rebuild_schedule(struct cluster *c)
 
 static void forget_caught_up(struct cluster *c, struct cluster_node *n)
 {
-        if (n->caught_up)
+        if (n->caught_up || n->as_of.ms)
                 c->dirty = true;
         n->caught_up = n->proven = 0;
-        n->stamp = (struct mono){0};
+        n->stamp = n->as_of = (struct mono){0};
 }
 
 /* The one mover of a node's state: it says the change and brings the schedule along. */
@@ -317,6 +317,14 @@ static void follow_promotion(struct cluster *c, struct mono now)
         c->split_brain = next.split_brain;
 }
 
+/* The newest sample of the primary that this replica has replayed was asked for then. */
+static void take_as_of(struct cluster *c, struct cluster_node *n)
+{
+        struct mono as_of = {(int64_t)marks_reached(&c->samples, n->facts.position)};
+        c->older = c->older || as_of.ms != n->as_of.ms;
+        n->as_of = as_of;
+}
+
 static void primary_told(struct cluster *c, const struct cluster_node *n)
 {
         const struct node_facts *f = &n->facts;
@@ -340,6 +348,10 @@ static void primary_told(struct cluster *c, const struct cluster_node *n)
         marks_put(&c->samples, (uint64_t)f->asked.ms, f->position);
         if (!c->sampled_since.ms)
                 c->sampled_since = f->asked;
+        FOR_EACH_NODE (
+            c, r) /* who had this much already, by its last word on the connection that it still has */
+                if (r->as_of.ms && r->facts.timeline)
+                        take_as_of(c, r);
         if (!c->fence.asked)
                 return;
         fence_answer(&c->fence, f->position);
@@ -369,6 +381,10 @@ static enum node_verdict replica_told(struct cluster *c, struct cluster_node *n,
         enum node_verdict v = node_judge_replica(&n->facts, &by, now, n->why);
         bool same_history = v != NODE_WRONG && c->timeline && n->facts.last_timeline == c->timeline &&
                             n->facts.system_identifier == c->system_identifier;
+        if (!same_history || promotion_is_forked(c))
+                n->as_of = (struct mono){0};
+        else if (n->facts.timeline)
+                take_as_of(c, n);
         if (!same_history || !c->conf.early_release || promotion_is_forked(c))
                 n->proven = 0;
         else if (n->facts.timeline)
@@ -415,6 +431,17 @@ static void take_facts(struct cluster_node *n, const struct prober_result *r, st
         snprintf(n->facts.hint, sizeof n->facts.hint, "%s", r->text);
 }
 
+/* Of two timelines with one name nobody can say which one a replica's position is of. */
+static void notice_fork(struct cluster *c)
+{
+        if (!promotion_is_forked(c))
+                return;
+        FOR_EACH_NODE (c, r) {
+                c->dirty = c->dirty || r->as_of.ms;
+                r->as_of = (struct mono){0};
+        }
+}
+
 static void answered(struct cluster *c, struct cluster_node *n, const struct prober_result *r,
                      struct mono now)
 {
@@ -422,6 +449,7 @@ static void answered(struct cluster *c, struct cluster_node *n, const struct pro
         n->unanswered = 0;
         n->took_us = r->took_us;
         take_facts(n, r, now);
+        notice_fork(c);
         if (c->conf.follow_promotion)
                 follow_promotion(c, now);
         enum node_verdict v;
@@ -603,5 +631,5 @@ void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
 void cluster_publish(struct cluster *c, struct pnr_cluster *ret)
 {
         record_fill(c, ret);
-        c->dirty = false;
+        c->dirty = c->older = false;
 }

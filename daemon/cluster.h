@@ -28,6 +28,7 @@ struct cluster_node {
         uint64_t caught_up;
         struct mono stamp; /* when the question was sent that told caught_up */
         uint64_t proven;   /* what it had caught up with when it last told a timeline on this connection */
+        struct mono as_of; /* it has all that the primary had then; 0: unknown.  Goes where caught_up goes */
         /* the check in flight, and when the next ones are due */
         uint64_t asked; /* its number; 0: none */
         bool counts;    /* it is a health check: it moves the window */
@@ -63,6 +64,8 @@ struct cluster {
         unsigned n_schedule;
         uint64_t last_number;
         bool dirty; /* the record differs from the one last published */
+        bool
+            older; /* only in that an as_of is newer by now: published with what else there is, such as a heartbeat */
         uint64_t floors, fences, primary_changes;
         struct release release;
 };

@@ -431,6 +431,16 @@ static void check_orders(struct reader *r, enum option_scope scope, const struct
                         check_order(r, &orders[i], given, record, title);
 }
 
+/* Who lets no read go to the primary has nothing to share out. */
+static void check_budget(struct reader *r, const struct cluster_conf *c, const struct given *given,
+                         const char *title)
+{
+        if (c->primary_budget && c->no_replica == CONF_NO_REPLICA_ERROR &&
+            !given->bad[OPTION_CLUSTER_primary_budget] && !given->bad[OPTION_CLUSTER_no_replica])
+                mistake(r, given->line[OPTION_CLUSTER_primary_budget], title, "primary_budget",
+                        "with no_replica = error no read goes to the primary; delete the one or the other");
+}
+
 static void check_primary(struct reader *r, const struct cluster_conf *c, unsigned line, const char *title)
 {
         const struct node_conf *first = NULL;
@@ -468,6 +478,7 @@ static void check_cluster(struct reader *r, unsigned i)
                 if (!c->node[n].max_lag_ms)
                         c->node[n].max_lag_ms = c->max_lag_ms;
         check_orders(r, SCOPE_CLUSTER, &d->given, c, cluster);
+        check_budget(r, c, &d->given, cluster);
         if (d->nodes_line && !d->unread_nodes)
                 check_primary(r, c, d->nodes_line, nodes);
 }

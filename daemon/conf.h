@@ -12,9 +12,11 @@
 
 #define CONF_PATH_MAX   4096
 #define CONF_WORD_MAX   256
-#define CONF_WEIGHT_MAX 256
+#define CONF_WEIGHT_MAX PNR_WEIGHT_MAX
+#define CONF_BUDGET_MAX ((1 << 24) - 1) /* what the count of a second has room for: client/budget.h */
 
 enum conf_no_replica { CONF_NO_REPLICA_PRIMARY = 0, CONF_NO_REPLICA_ERROR = 1 };
+enum conf_balance { CONF_BALANCE_ROUND_ROBIN = 0, CONF_BALANCE_AFFINITY = 1 };
 enum conf_cleartext { CONF_CLEARTEXT_REFUSE = 0, CONF_CLEARTEXT_ALLOW = 1 };
 enum conf_log_to { CONF_LOG_TO_STDERR = 0, CONF_LOG_TO_SYSLOG = 1 };
 enum conf_http_remote { CONF_HTTP_REMOTE_REFUSE = 0, CONF_HTTP_REMOTE_ALLOW = 1 };
@@ -41,6 +43,8 @@ struct cluster_conf {
         int64_t fence_interval_ms, caught_up_trust_ms;
         int64_t early_release, follow_promotion; /* 0 off, 1 on */
         int64_t no_replica;                      /* enum conf_no_replica */
+        int64_t primary_budget;                  /* 0: none */
+        int64_t balance;                         /* enum conf_balance */
         int64_t cleartext_password;              /* enum conf_cleartext */
         unsigned n_nodes;
         unsigned line;

@@ -314,7 +314,7 @@ static void put_clusters(struct core *core, int *rc)
                         put_endpoints(core, c, rc);
                 if (core->admin_dirty)
                         put_admin(core, c, rc);
-                if (!c->dirty || *rc != STORE_OK)
+                if (!(c->dirty || (core->header_dirty && c->older)) || *rc != STORE_OK)
                         continue;
                 struct pnr_cluster record;
                 cluster_publish(c, &record);

@@ -27,6 +27,7 @@
 #define FIELD_NO_REPLICA(f) f
 #define FIELD_CLEARTEXT(f)  f
 #define FIELD_REMOTE(f)     f
+#define FIELD_BALANCE(f)    f
 #define FIELD_ROLE(f)       f
 
 const struct option options[N_OPTIONS] = {

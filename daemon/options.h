@@ -60,6 +60,11 @@ OPTION(follow_promotion, CLUSTER, ON_OFF, 0, 0, "off", AT_RELOAD,
        "the primary is the node that is not in recovery, whatever its role= says")
 OPTION(no_replica, CLUSTER, NO_REPLICA, 0, 0, "primary", AT_RELOAD,
        "reads when no replica may be read from: go to the primary, or report an error with it")
+OPTION(primary_budget, CLUSTER, COUNT, 0, CONF_BUDGET_MAX, "0", AT_RELOAD,
+       "reads without a key that the primary takes a second from this host while there is no replica; 0: all")
+OPTION(
+    balance, CLUSTER, BALANCE, 0, 0, "round_robin", AT_RELOAD,
+    "reads with a key: round_robin, or affinity, by which a key keeps to one replica while that is healthy")
 OPTION(cleartext_password, CLUSTER, CLEARTEXT, 0, 0, "refuse", AT_RELOAD,
        "a server that asks for the password in clear text: refuse, or allow where sslmode=verify-...")
 

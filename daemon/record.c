@@ -15,6 +15,7 @@ static void publish_nodes(const struct cluster *c, struct pnr_cluster *r)
                 p->weight = n->conf.weight;
                 p->caught_up = n->caught_up;
                 p->stamp_ms = n->stamp.ms;
+                r->as_of_ms[i] = n->as_of.ms;
                 r->n_nodes = (uint16_t)(i + 1);
                 if (cluster_schedules(c, n))
                         r->scheduled |= 1u << i;
@@ -30,7 +31,9 @@ void record_fill(const struct cluster *c, struct pnr_cluster *ret)
         ret->floor_until_ms = c->floor_until.ms;
         ret->floor_hold_ms = c->floor_hold.ms;
         ret->flags = (c->removed ? PNR_CLUSTER_REMOVED : 0) |
-                     (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0);
+                     (c->conf.no_replica == CONF_NO_REPLICA_ERROR ? PNR_CLUSTER_NO_REPLICA_ERROR : 0) |
+                     (c->conf.balance == CONF_BALANCE_AFFINITY ? PNR_CLUSTER_AFFINITY : 0);
+        ret->primary_budget = (uint32_t)c->conf.primary_budget;
         ret->trust_ms = (uint32_t)c->conf.caught_up_trust_ms;
         ret->pin_ms = (uint32_t)c->conf.pin_seconds_ms;
         ret->max_pin_ms = (uint32_t)c->conf.max_pin_seconds_ms;

@@ -35,6 +35,8 @@ static const struct choice *choices(enum value_kind kind)
             {"stderr", CONF_LOG_TO_STDERR}, {"syslog", CONF_LOG_TO_SYSLOG}, {0}};
         static const struct choice no_replica[] = {
             {"primary", CONF_NO_REPLICA_PRIMARY}, {"error", CONF_NO_REPLICA_ERROR}, {0}};
+        static const struct choice balance[] = {
+            {"round_robin", CONF_BALANCE_ROUND_ROBIN}, {"affinity", CONF_BALANCE_AFFINITY}, {0}};
         static const struct choice cleartext[] = {
             {"refuse", CONF_CLEARTEXT_REFUSE}, {"allow", CONF_CLEARTEXT_ALLOW}, {0}};
         static const struct choice remote[] = {
@@ -46,6 +48,7 @@ static const struct choice *choices(enum value_kind kind)
         case VALUE_LOG_LEVEL: return log_level;
         case VALUE_LOG_TO: return log_to;
         case VALUE_NO_REPLICA: return no_replica;
+        case VALUE_BALANCE: return balance;
         case VALUE_CLEARTEXT: return cleartext;
         case VALUE_REMOTE: return remote;
         case VALUE_ROLE: return role;

@@ -24,6 +24,7 @@ enum value_kind {
         VALUE_LOG_LEVEL,
         VALUE_LOG_TO,
         VALUE_NO_REPLICA,
+        VALUE_BALANCE,
         VALUE_CLEARTEXT,
         VALUE_REMOTE,
         VALUE_ROLE, /* 1: primary */

@@ -50,6 +50,7 @@
 #define PNR_CLUSTERS_MAX 64
 #define PNR_NODES_MAX    32
 #define PNR_SCHEDULE_MAX 512
+#define PNR_WEIGHT_MAX   256
 #define PNR_ENDPOINT_MAX 512 /* bytes of a conninfo, its NUL included */
 #define PNR_NO_NODE      0xffffu
 
@@ -99,6 +100,8 @@ static inline bool pnr_layout_writable(uint32_t layout, uint32_t oldest_writer)
 enum pnr_cluster_flags {
         PNR_CLUSTER_REMOVED = 1,          /* no longer configured: a reader answers as if it did not exist */
         PNR_CLUSTER_NO_REPLICA_ERROR = 2, /* no_replica = error */
+        PNR_CLUSTER_AFFINITY =
+            4, /* balance = affinity.  Older than layout 3: a stub takes turns all the same */
 };
 
 struct pnr_node {
@@ -106,7 +109,7 @@ struct pnr_node {
         uint64_t caught_up; /* newest generation whose fence this replica has replayed; 0: none */
         int64_t stamp_ms;   /* when the question was sent whose answer says so */
         uint32_t flags;     /* reserved, 0 */
-        uint32_t weight;    /* as configured, for show; the schedule already contains it */
+        uint32_t weight;    /* as configured; the schedule already contains it */
 };
 ASSERT_SIZE(struct pnr_node, 88);
 
@@ -131,7 +134,11 @@ struct pnr_cluster {
         struct pnr_node node[PNR_NODES_MAX];
         int64_t floor_hold_ms;      /* nothing but the primary satisfies the floor before this; 0: no hold */
         uint64_t system_identifier; /* of the primary's history, as last heard; 0: never */
-        uint64_t reserved[77];
+        int64_t as_of_ms[PNR_NODES_MAX]; /* node n has all that the primary had then; 0: unknown.  New in 3 */
+        uint32_t
+            primary_budget; /* reads without key or replica that the primary takes a second; 0: all.  New in 3 */
+        uint32_t reserved32;
+        uint64_t reserved[44];
 };
 ASSERT_SIZE(struct pnr_cluster, PNR_PAGE_VALUE);
 

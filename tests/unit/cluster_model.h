@@ -22,7 +22,7 @@ struct model_server {
 struct model_write {
         uint32_t timeline;
         uint64_t position, generation; /* generation 0: not recorded yet */
-        int64_t record_ms, until_ms;
+        int64_t made_ms, record_ms, until_ms;
         bool lost; /* the primary crashed before it was flushed */
 };
 
@@ -48,7 +48,7 @@ struct model {
         unsigned n_writes, first_live, n_recorded;
         struct model_flight flight[MODEL_FLIGHT];
         uint64_t seed, random;
-        uint64_t released, promotions, crashes;
+        uint64_t released, vouched, promotions, crashes;
 };
 
 static inline bool model_chance(struct model *m, unsigned one_in)
@@ -174,6 +174,7 @@ static inline void model_application(struct model *m)
         m->write[m->n_writes++] =
             (struct model_write){.timeline = s->timeline,
                                  .position = s->position,
+                                 .made_ms = m->now.ms,
                                  .record_ms = m->now.ms + (int64_t)seeded_below(&m->random, 30)};
 }
 
@@ -288,6 +289,30 @@ static inline void model_turn(struct model *m)
 
 /* ---- the promise ---- */
 
+/* No replica is said to have all that the primary had at a time, and lacks a write of before, which the primary has. */
+static inline void model_check_as_of(struct model *m)
+{
+        for (unsigned slot = 0; slot < MODEL_NODES && m->record.primary < MODEL_NODES; slot++) {
+                const struct model_server *s = &m->server[slot];
+                int64_t as_of_ms = m->record.as_of_ms[slot];
+                if (!as_of_ms || s->crashed_ms > m->record.node[slot].stamp_ms)
+                        continue;
+                for (unsigned i = m->first_live; i < m->n_writes; i++) {
+                        const struct model_write *w = &m->write[i];
+                        if (w->made_ms > as_of_ms || !model_has(m, &m->server[m->record.primary], w))
+                                continue;
+                        m->vouched++;
+                        cr_assert(model_has(m, s, w),
+                                  "seed %#lx at %ld ms: node %u at %lu of timeline %u, as of %ld, lacks the "
+                                  "write at "
+                                  "%lu of timeline %u of %ld",
+                                  (unsigned long)m->seed, (long)m->now.ms, slot, (unsigned long)s->position,
+                                  s->timeline, (long)as_of_ms, (unsigned long)w->position, w->timeline,
+                                  (long)w->made_ms);
+                }
+        }
+}
+
 /* No stub answers CAUGHT_UP with a replica that lacks a write which the primary has. */
 static inline void model_check(struct model *m)
 {
@@ -342,8 +367,10 @@ static inline void model_run(struct model *m, uint64_t seed, int64_t ms)
                         model_deliver(m);
                 if (m->now.ms >= m->turn_ms)
                         model_turn(m);
-                if (m->now.ms % 5 == 0)
+                if (m->now.ms % 5 == 0) {
                         model_check(m);
+                        model_check_as_of(m);
+                }
         }
 }
 

@@ -1018,17 +1018,19 @@ Test(cluster, it_is_never_due_for_ever)
 Test(cluster, no_caught_up_replica_lacks_a_write_whatever_happens_in_whatever_order)
 {
         static struct model m;
-        uint64_t seed = seeded_start(0x70696e), released = 0, promotions = 0, crashes = 0;
+        uint64_t seed = seeded_start(0x70696e), released = 0, vouched = 0, promotions = 0, crashes = 0;
         log_init("test");
         log_set_level(0);
         for (unsigned run = 0; run < 6; run++) {
                 model_run(&m, seed, 60000);
                 released += m.released;
+                vouched += m.vouched;
                 promotions += m.promotions;
                 crashes += m.crashes;
                 seeded_next(&seed);
         }
         cr_expect_gt(released, 50000, "pins were released: %lu", (unsigned long)released);
+        cr_expect_gt(vouched, 50000, "replicas were said to be as of some time: %lu", (unsigned long)vouched);
         cr_expect(promotions > 5 && crashes > 50, "%lu promotions, %lu crashes", (unsigned long)promotions,
                   (unsigned long)crashes);
 }

@@ -151,6 +151,12 @@ static const struct bad {
      "say off or on"},
     {HEAD "no_replica = fail\n" PRIMARY, 2, "[cluster main] no_replica", "\"fail\" is not known",
      "say primary or error"},
+    {HEAD "balance = afinity\n" PRIMARY, 2, "[cluster main] balance", "did you mean affinity?",
+     "say round_robin or affinity"},
+    {HEAD "primary_budget = 16777216\n" PRIMARY, 2, "[cluster main] primary_budget",
+     "16777216 is out of range", "say 0..16777215"},
+    {HEAD "no_replica = error\nprimary_budget = 50\n" PRIMARY, 3, "[cluster main] primary_budget",
+     "with no_replica = error no read goes to the primary", "delete the one or the other"},
     {"[pinrouted]\ndir = run/pinroute\n" GOOD, 2, "[pinrouted] dir", "not an absolute path",
      "begin it with /"},
     {"[pinrouted]\ndir =\n" GOOD, 2, "[pinrouted] dir", "not an absolute path", "begin it with /"},
@@ -341,6 +347,7 @@ Test(conf, the_example_of_the_design_is_read_as_it_is_meant)
         cr_expect(m->lag_resume_ms == 10000 && m->fence_interval_ms == 100 && m->caught_up_trust_ms == 60);
         cr_expect(m->early_release == 1 && m->follow_promotion == 0 &&
                   m->no_replica == CONF_NO_REPLICA_PRIMARY);
+        cr_expect(m->balance == CONF_BALANCE_ROUND_ROBIN && m->primary_budget == 0);
         cr_assert_eq(m->n_nodes, 3);
         cr_expect(m->line == 6 && m->node[0].line == 10 && m->node[2].line == 12);
         cr_expect(m->node[0].is_primary && !m->node[1].is_primary && m->node[1].weight == 2 &&
@@ -436,7 +443,7 @@ Test(conf, show_has_every_option_once_and_knows_the_defaults)
 Test(conf, what_show_prints_can_be_read_again)
 {
         struct conf *c = load_good("[pinrouted]\nmax_pins=2000\nhttp_listen=/x\n" HEAD
-                                   "no_replica=error\nmax_lag=1234ms\n" PRIMARY);
+                                   "primary_budget=50\nbalance=affinity\nmax_lag=1234ms\n" PRIMARY);
         char *text = shown(c), *again = strdup(text), file[4096] = "";
         const char *section = "";
         for (char *line = strtok(again, "\n"); line; line = strtok(NULL, "\n")) {

@@ -187,6 +187,24 @@ Test(core, a_record_costs_no_header_but_a_greeting_brings_its_turn_with_it, .ini
         cr_expect_eq(core_ask(PNR_OP_HELLO, "", 0, 0).turn, turn + 1);
 }
 
+Test(core, how_recent_a_replica_is_known_to_be_is_published_with_the_heartbeat_and_costs_no_commit,
+     .init = core_up)
+{
+        int64_t published = core_look("main", 0).cluster.as_of_ms[1];
+        uint64_t commits = core.stats.commits;
+        cr_assert_gt(published, 0);
+        core.heartbeat_due = mono_plus(core_now, 30);
+        core.cluster[0]->node[1].as_of.ms = published + 5;
+        core.cluster[0]->older = true;
+        core_step(NULL, 0, 20);
+        cr_expect_eq(core.stats.commits, commits);
+        cr_expect_eq(core_look("main", 0).cluster.as_of_ms[1], published);
+        core_step(NULL, 0, 10);
+        cr_expect_eq(core.stats.commits, commits + 1);
+        cr_expect_eq(core_look("main", 0).cluster.as_of_ms[1], published + 5);
+        cr_expect_not(core.cluster[0]->older);
+}
+
 /* ---- a lost store ---- */
 
 /* A stub that still maps the old file must not trust it, and a new one finds pins only above a floor. */

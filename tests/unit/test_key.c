@@ -145,6 +145,8 @@ static const struct {
     AT(pnr_cluster, node, 632),
     AT(pnr_cluster, floor_hold_ms, 3448),
     AT(pnr_cluster, system_identifier, 3456),
+    AT(pnr_cluster, as_of_ms, 3464),       /* new in 3 */
+    AT(pnr_cluster, primary_budget, 3720), /* new in 3 */
     AT(pnr_node, name, 0),
     AT(pnr_node, caught_up, 64),
     AT(pnr_node, stamp_ms, 72),
@@ -211,7 +213,7 @@ static struct pnr_cluster a_cluster(void)
             .open_generation = 0x1011121314151617,
             .floor_generation = 0x2021222324252627,
             .floor_until_ms = 0x3031323334353637,
-            .flags = PNR_CLUSTER_NO_REPLICA_ERROR,
+            .flags = PNR_CLUSTER_NO_REPLICA_ERROR | PNR_CLUSTER_AFFINITY,
             .trust_ms = 250,
             .pin_ms = 15000,
             .max_pin_ms = 300000,
@@ -222,12 +224,14 @@ static struct pnr_cluster a_cluster(void)
             .timeline = 0x50515253,
             .floor_hold_ms = 0x6061626364656667,
             .system_identifier = 0x7071727374757677,
+            .primary_budget = 0x00a1a2a3,
         };
         for (unsigned i = 0; i < PNR_SCHEDULE_MAX; i++)
                 c.schedule[i] = (uint8_t)(i % PNR_NODES_MAX);
         for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
                 c.node[i] = (struct pnr_node){.caught_up = 0x8000 + i, .stamp_ms = 0x9000 + i, .weight = i};
                 snprintf(c.node[i].name, sizeof c.node[i].name, "shadow-%u", i);
+                c.as_of_ms[i] = 0xb000 + i;
         }
         return c;
 }
@@ -269,7 +273,7 @@ Test(key, the_stores_records_are_the_bytes_that_their_layout_says)
         struct pnr_token_keys t = all_token_keys();
         struct pnr_pins p = a_page_of_pins();
         expect_golden("layout-3-header", &h, sizeof h, BUMP);
-        expect_golden("layout-2-cluster", &c, sizeof c, BUMP);
+        expect_golden("layout-3-cluster", &c, sizeof c, BUMP);
         expect_golden("layout-2-endpoint", &e, sizeof e, BUMP);
         expect_golden("layout-2-token-keys", &t, sizeof t, BUMP);
         expect_golden("layout-2-pins", &p, sizeof p, BUMP);
@@ -282,6 +286,15 @@ Test(key, a_header_of_layout_2_is_one_that_names_no_oldest_writer)
         h.layout = h.oldest_reader = 2;
         h.oldest_writer = 0;
         expect_golden("layout-2-header", &h, sizeof h, BUMP);
+}
+
+Test(key, a_cluster_of_layout_2_is_one_that_knows_nothing_of_times_budgets_and_affinity)
+{
+        struct pnr_cluster c = a_cluster();
+        c.flags = PNR_CLUSTER_NO_REPLICA_ERROR;
+        c.primary_budget = 0;
+        memset(c.as_of_ms, 0, sizeof c.as_of_ms);
+        expect_golden("layout-2-cluster", &c, sizeof c, BUMP);
 }
 
 Test(key, a_store_of_this_layout_or_older_is_known_and_a_newer_one_says_who_may_use_it)

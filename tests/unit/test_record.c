@@ -15,6 +15,8 @@ Test(record, it_says_what_was_configured, .init = two_up)
 {
         struct pnr_cluster r;
         p.conf.no_replica = CONF_NO_REPLICA_ERROR;
+        p.conf.balance = CONF_BALANCE_AFFINITY;
+        p.conf.primary_budget = 50;
         p.conf.node[2].weight = 5;
         cluster_configure(&p.c, &p.conf, p.now);
         record_fill(&p.c, &r);
@@ -22,7 +24,8 @@ Test(record, it_says_what_was_configured, .init = two_up)
         cr_expect_eq(play_record(&p).n_nodes, 3);
         cr_expect_not(p.c.dirty, "publishing is what makes it clean");
         cr_expect_str_eq(r.name, "main");
-        cr_expect_eq(r.flags, PNR_CLUSTER_NO_REPLICA_ERROR);
+        cr_expect_eq(r.flags, PNR_CLUSTER_NO_REPLICA_ERROR | PNR_CLUSTER_AFFINITY);
+        cr_expect_eq(r.primary_budget, 50);
         cr_expect(r.trust_ms == 250 && r.pin_ms == 15000 && r.max_pin_ms == 300000 && r.n_nodes == 3);
         cr_expect_str_eq(r.node[2].name, "shadow-2");
         cr_expect_eq(r.node[2].weight, 5);

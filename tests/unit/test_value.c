@@ -65,11 +65,12 @@ Test(value, what_is_shown_is_read_back)
                 enum value_kind kind;
                 const char *text;
         } rows[] = {
-            {VALUE_COUNT, "17"},        {VALUE_SECONDS, "15"},       {VALUE_SECONDS, "1500ms"},
-            {VALUE_DURATION, "15s"},    {VALUE_DURATION, "10ms"},    {VALUE_ON_OFF, "on"},
-            {VALUE_ON_OFF, "off"},      {VALUE_LOG_LEVEL, "debug"},  {VALUE_ROLE, "primary"},
-            {VALUE_REMOTE, "allow"},    {VALUE_NO_REPLICA, "error"}, {VALUE_NO_REPLICA, "primary"},
-            {VALUE_LOG_LEVEL, "error"}, {VALUE_LOG_TO, "syslog"},    {VALUE_LOG_TO, "stderr"},
+            {VALUE_COUNT, "17"},         {VALUE_SECONDS, "15"},          {VALUE_SECONDS, "1500ms"},
+            {VALUE_DURATION, "15s"},     {VALUE_DURATION, "10ms"},       {VALUE_ON_OFF, "on"},
+            {VALUE_ON_OFF, "off"},       {VALUE_LOG_LEVEL, "debug"},     {VALUE_ROLE, "primary"},
+            {VALUE_REMOTE, "allow"},     {VALUE_NO_REPLICA, "error"},    {VALUE_NO_REPLICA, "primary"},
+            {VALUE_LOG_LEVEL, "error"},  {VALUE_LOG_TO, "syslog"},       {VALUE_LOG_TO, "stderr"},
+            {VALUE_BALANCE, "affinity"}, {VALUE_BALANCE, "round_robin"},
         };
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
                 char shown[VALUE_TEXT_MAX];
