@@ -2,10 +2,16 @@
  * Pure: no I/O, no clock, no memory of its own.  Bounds every number that it takes from a record. */
 #include "client/choose.h"
 
+#include "client/affinity.h"
+
 /* Our clock is coarse: it lags behind the daemon's by at most one tick of the kernel, 10 ms at 100 Hz.  A
  * stamp further ahead than a few of those is of another clock, and would be taken as fresh for as long as it
  * is. */
 #define STAMP_AHEAD_MAX_MS 50
+
+/* How far our clock may lag behind the daemon's, at most: that tick, the millisecond that it is cut to, and in another
+ * time namespace the round trip by which we know the other clock.  A bound counts from that late a now. */
+#define CLOCK_LATE_MAX_MS 32
 
 static uint32_t left_of(const struct need *n, struct mono now)
 {
@@ -37,6 +43,43 @@ static uint32_t caught_up(const volatile struct pnr_cluster *c, uint32_t nodes, 
         return pool;
 }
 
+/* Nodes that are known to have all that the primary had so long ago. */
+static uint32_t recent(const volatile struct pnr_cluster *c, uint32_t nodes, struct bound bound,
+                       struct mono now)
+{
+        uint32_t pool = 0;
+        for (uint32_t rest = nodes; rest; rest &= rest - 1) {
+                unsigned i = (unsigned)__builtin_ctz(rest);
+                int64_t as_of_ms = c->as_of_ms[i];
+                bool sane = as_of_ms > 0 && as_of_ms <= now.ms + STAMP_AHEAD_MAX_MS;
+                if (sane && now.ms + CLOCK_LATE_MAX_MS - as_of_ms <= bound.ms)
+                        pool |= 1u << i;
+        }
+        return pool;
+}
+
+static bool by_affinity(const struct facts *f)
+{
+        const volatile struct pnr_cluster *c = f->cluster;
+        return c->flags & PNR_CLUSTER_AFFINITY && f->keyed && (f->key.w[0] | f->key.w[1]);
+}
+
+/* The one node that stands for this key, whatever it has replayed. */
+static uint32_t own_of(const struct facts *f, uint32_t nodes)
+{
+        return nodes & f->stay ? nodes & f->stay : affinity_of(f->cluster, nodes, f->key);
+}
+
+/* Of the nodes that the promise lets it go to, those that the bound does, too. */
+static struct choice bounded(const struct facts *f, struct choice so_far)
+{
+        if (!so_far.pool)
+                return so_far;
+        so_far.pool = recent(f->cluster, so_far.pool, f->bound, f->now);
+        so_far.reason = so_far.pool ? so_far.reason : PINROUTE_BEHIND;
+        return so_far;
+}
+
 struct choice choose(const struct facts *f)
 {
         const volatile struct pnr_cluster *c = f->cluster;
@@ -44,9 +87,12 @@ struct choice choose(const struct facts *f)
                 return (struct choice){.reason = PINROUTE_STORE_UNAVAILABLE};
         if (f->forced)
                 return (struct choice){.reason = PINROUTE_FORCED};
-        if (f->keyed && choose_is_stale(f))
+        if ((f->keyed || f->bound.given) && choose_is_stale(f))
                 return (struct choice){.reason = PINROUTE_STORE_STALE};
         uint32_t nodes = c->n_schedule ? c->scheduled & nodes_of(c) : 0;
+        bool owned = by_affinity(f);
+        if (owned)
+                nodes = own_of(f, nodes);
         if (f->keyed) {
                 struct need need = {0};
                 struct need floor = {.generation = c->floor_generation,
@@ -61,10 +107,13 @@ struct choice choose(const struct facts *f)
                                             ? 0
                                             : caught_up(c, nodes, &need, f->now);
                         enum pinroute_reason wait = pinned || failed ? PINROUTE_PINNED : PINROUTE_FLOOR;
-                        return (struct choice){pool ? PINROUTE_CAUGHT_UP : wait, pool, left_ms};
+                        struct choice kept = {pool ? PINROUTE_CAUGHT_UP : wait, pool, left_ms};
+                        return f->bound.given ? bounded(f, kept) : kept;
                 }
         }
-        return (struct choice){.reason = nodes ? PINROUTE_BALANCED : PINROUTE_NO_REPLICA, .pool = nodes};
+        enum pinroute_reason why = owned ? PINROUTE_AFFINITY : PINROUTE_BALANCED;
+        struct choice any = {.reason = nodes ? why : PINROUTE_NO_REPLICA, .pool = nodes};
+        return f->bound.given ? bounded(f, any) : any;
 }
 
 int choose_next(const struct pnr_cluster *cluster, uint32_t pool, uint64_t turn)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "client/pinroute.h"
+#include "proto/key.h"
 #include "proto/store.h"
 #include "proto/units.h"
 
@@ -34,6 +35,12 @@ static inline bool need_add(struct need *all, const struct need *n, struct mono 
         return true;
 }
 
+/* "No node that may be more than `ms` behind the primary." */
+struct bound {
+        bool given;
+        uint32_t ms;
+};
+
 /* What is known at `now`. */
 struct facts {
         struct mono now;
@@ -42,6 +49,9 @@ struct facts {
         bool keyed;
         bool forced;            /* the scope is forced, or wrote */
         struct need pin, local; /* the key's, and what this process and the scope know; all 0: none */
+        struct bound bound;
+        struct pnr_key key; /* zeros: there is none, though a token may make the read a keyed one */
+        uint32_t stay; /* bit n: the scope has read from node n, which goes before the key's own; 0: none */
         const struct pnr_cluster *cluster; /* may lie in the map: any bytes are safe, each is read once */
 };
 

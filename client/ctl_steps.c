@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "client/affinity.h"
 #include "client/ctl_text.h"
 
 static void step(struct ctl_steps *s, const char *name, const char *format, ...)
@@ -114,6 +115,13 @@ static void put_yes(const struct ctl_why *w, unsigned node, char *buf, size_t si
         snprintf(buf, size, needs ? "yes: has replayed %s" : "yes", at);
 }
 
+/* Does this key keep to another replica? */
+static bool is_anothers(const struct ctl_why *w, unsigned node)
+{
+        return w->cluster.flags & PNR_CLUSTER_AFFINITY &&
+               affinity_of(&w->cluster, w->cluster.scheduled, w->key) != 1u << node;
+}
+
 void ctl_steps_verdict(const struct ctl_why *w, unsigned node, char *buf, size_t size)
 {
         const struct pnr_node *n = &w->cluster.node[node];
@@ -125,6 +133,8 @@ void ctl_steps_verdict(const struct ctl_why *w, unsigned node, char *buf, size_t
                 put_yes(w, node, buf, size);
         else if (w->choice.reason == PINROUTE_STORE_STALE || w->choice.reason == PINROUTE_STORE_UNAVAILABLE)
                 snprintf(buf, size, "no: the daemon is silent");
+        else if (is_anothers(w, node))
+                snprintf(buf, size, "no: the key keeps to another one (balance = affinity)");
         else if (n->caught_up < need || n->caught_up == 0)
                 put_lack(w, node, ctl_why_pin(w) ? "pin" : "floor", buf, size);
         else if (age_ms >= w->cluster.trust_ms || age_ms < -1000)

@@ -13,27 +13,11 @@
 #include "client/ctl_call.h"
 #include "client/ctl_steps.h"
 #include "client/ctl_text.h"
+#include "client/words.h"
 
 #define TRIES      8
 #define EXPLAIN_MS 1000 /* a daemon that hangs is no reason to wait for long */
 #define ROWS_MAX   12   /* on a screen */
-
-static const char *sentence_of(enum pinroute_reason reason)
-{
-        switch (reason) {
-        case PINROUTE_BALANCED: return "nothing keeps this key from the replicas";
-        case PINROUTE_PINNED: return "this key wrote, and no replica is known to have the write yet";
-        case PINROUTE_CAUGHT_UP: return "these replicas have every write that this key needs";
-        case PINROUTE_FORCED: return "the scope is forced to the primary";
-        case PINROUTE_NO_REPLICA:
-                return "no replica may be read from: all are down, lagging, drained or without weight";
-        case PINROUTE_FLOOR: return "pins of this cluster may be missing, so all its keys count as pinned";
-        case PINROUTE_STORE_STALE: return "the daemon has been silent too long: nobody can record writes";
-        case PINROUTE_STORE_UNAVAILABLE: return "there is no usable store";
-        case PINROUTE_WRITE: break;
-        }
-        return "writes go to the primary";
-}
 
 /* view_open() says only that it will not do; what a person can see from outside is said here. */
 static const char *trouble_with(const char *dir)
@@ -52,7 +36,7 @@ static const char *trouble_with(const char *dir)
 static bool look(struct ctl_why *w, const struct view *view)
 {
         struct view_at at = {0};
-        w->facts = (struct facts){.now = clock_coarse()};
+        w->facts = (struct facts){.now = clock_coarse(), .key = w->key};
         w->status = view_facts(view, w->name, &w->key, &w->facts, &at);
         if (w->status == VIEW_AGAIN)
                 return false;
@@ -172,7 +156,7 @@ static void show_target(const struct ctl_why *w, FILE *to)
                 ctl_text_line(to, "%s: primary, %s", reason, ctl_why_name(w, w->cluster.primary, name));
         else
                 ctl_text_line(to, "%s: primary, whichever the application knows", reason);
-        ctl_text_line(to, "  %s", sentence_of(w->choice.reason));
+        ctl_text_line(to, "  %s", words_reason((int)w->choice.reason));
 }
 
 static void show_replicas(const struct ctl_why *w, FILE *to)
@@ -288,7 +272,7 @@ void ctl_why_json(const struct ctl_why *w, FILE *to)
         json_t *doc =
             json_pack("{sb ss* ss ss ss so sI}", "ok", 1, "cluster", w->name, "role",
                       w->choice.pool ? "replica" : "primary", "reason",
-                      pinroute_reason_name((int)w->choice.reason), "why", sentence_of(w->choice.reason),
+                      pinroute_reason_name((int)w->choice.reason), "why", words_reason((int)w->choice.reason),
                       "nodes", json_names(w), "pin_left_ms", (json_int_t)w->choice.pin_left_ms);
         if (w->status == VIEW_OK)
                 add_facts(w, doc);

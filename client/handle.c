@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "client/ask.h"
+#include "client/budget.h"
 #include "client/choose.h"
 #include "client/clock.h"
 #include "client/guest.h"
@@ -47,7 +48,8 @@ struct fresh {
 
 /* A page that all descendants of the opener share. */
 struct family {
-        _Atomic uint64_t children; /* that have taken a turn */
+        _Atomic uint64_t children;                 /* that have taken a turn */
+        _Atomic uint64_t budget[PNR_CLUSTERS_MAX]; /* while no daemon has handed out the host's */
 };
 
 struct pinroute {
@@ -188,11 +190,38 @@ static ALWAYS_INLINE int put(const struct pinroute *pr, const struct pnr_cluster
         return is_error ? PINROUTE_E_NO_REPLICA : PINROUTE_OK;
 }
 
+/* Without key and replica: does the primary take one more?  Asked once, however often the snapshot has to be taken. */
+static int within_budget(struct visit *v)
+{
+        const volatile struct pnr_cluster *c = v->facts.cluster;
+        uint32_t most = c->primary_budget;
+        if (!most || v->facts.keyed)
+                return PINROUTE_OK;
+        if (v->budget == BUDGET_UNASKED)
+                v->budget = budget_take(tally_budget(&v->pr->tally, v->at.number), most, v->facts.now)
+                                ? BUDGET_GRANTED
+                                : BUDGET_REFUSED;
+        if (v->budget == BUDGET_GRANTED)
+                return PINROUTE_OK;
+        ((struct pinroute_decision *)v->ret)->reason = PINROUTE_OVER_BUDGET;
+        v->place += PINROUTE_OVER_BUDGET - PINROUTE_NO_REPLICA;
+        return PINROUTE_E_NO_REPLICA;
+}
+
+/* A key's own replica is no matter of turns, and takes none from others. */
+static struct pick own(struct choice choice) { return (struct pick){choice, __builtin_ctz(choice.pool)}; }
+
 static int use_decision(struct visit *v)
 {
         const struct pnr_cluster *c = v->facts.cluster;
-        struct pick p = pick(v->pr, v->cluster, c, choose(&v->facts), v->stay, &v->turn);
-        return put(v->pr, c, v->at.number, p, v->at.epoch, v->ret, &v->place);
+        int stay = v->stay ? view_node(c, v->stay) : -1;
+        v->facts.stay = stay >= 0 ? 1u << stay : 0;
+        struct choice choice = choose(&v->facts);
+        struct pick p = choice.reason == PINROUTE_AFFINITY
+                            ? own(choice)
+                            : pick(v->pr, v->cluster, c, choice, v->stay, &v->turn);
+        int status = put(v->pr, c, v->at.number, p, v->at.epoch, v->ret, &v->place);
+        return status == PINROUTE_OK && p.choice.reason == PINROUTE_NO_REPLICA ? within_budget(v) : status;
 }
 
 static void set_if_changed(atomic_uint *at, unsigned to)
@@ -210,11 +239,13 @@ static void remember(const struct visit *v)
                 return;
         const volatile struct pnr_cluster *c = v->facts.cluster;
         struct facts f = v->facts;
-        f.keyed = f.forced = false;
+        f.keyed = f.forced = f.bound.given = false;
         int64_t until_ms = c->floor_until_ms, hold_ms = c->floor_hold_ms;
         const struct recalled r = {
             .plain = choose(&f),
-            .floor_end_ms = until_ms > hold_ms ? until_ms : hold_ms,
+            .floor_end_ms = c->flags & PNR_CLUSTER_AFFINITY ? INT64_MAX
+                            : until_ms > hold_ms            ? until_ms
+                                                            : hold_ms,
             .view = v->view,
             .snap = v->at.snap,
             .cluster = v->facts.cluster,
@@ -225,6 +256,8 @@ static void remember(const struct visit *v)
             .number = v->at.number,
             .spread = v->at.spread,
         };
+        if (r.plain.reason == PINROUTE_NO_REPLICA && c->primary_budget)
+                return; /* each such read has to ask */
         walk_root_put(&v->pr->fresh->top, &v->view->walk, &v->at.snap);
         if (view_holds(v->view, &v->at))
                 recall_put(at, &r);
@@ -259,9 +292,11 @@ int handle_visit(struct visit *v, int (*use)(struct visit *v))
                 }
                 bool clock_known = ask_knows_clock(&pr->ask);
                 v->here = clock_coarse();
-                v->facts = (struct facts){.now = there(pr, v->here), .forced = v->forced};
-                if (v->key)
+                v->facts = (struct facts){.now = there(pr, v->here), .forced = v->forced, .bound = v->bound};
+                if (v->key) {
+                        v->facts.key = *v->key;
                         v->facts.local = owed_need(&pr->owed, v->cluster, *v->key, v->here);
+                }
                 if (v->facts.local.until_ms)
                         v->facts.local.until_ms += mono_since(v->facts.now, v->here);
                 v->at.number = atomic_load_explicit(&pr->number[v->cluster], memory_order_relaxed);
@@ -336,11 +371,18 @@ static ALWAYS_INLINE bool quick_take_turn(_Atomic uint64_t *at, uint64_t turn)
         return true;
 }
 
+static int quick_own(const struct pinroute *pr, const struct recalled *last, struct choice choice,
+                     struct pinroute_decision *ret, uint32_t *place)
+{
+        int status = put(pr, last->cluster, last->number, own(choice), last->epoch, ret, place);
+        return walk_holds(&last->view->walk, &last->snap) ? status : NOT_QUICK;
+}
+
 /* Picks before it looks for the pin, which nearly no key has: the two need not wait for each other.  The hash comes
  * first, since all of the look-up waits for it. */
 static ALWAYS_INLINE int quick_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
-                                    const struct pnr_key *hashed, bool forced, struct pinroute_decision *ret,
-                                    uint32_t *place)
+                                    const struct pnr_key *hashed, bool forced, struct bound bound,
+                                    struct pinroute_decision *ret, uint32_t *place)
 {
         struct recalled last;
         struct facts f;
@@ -352,7 +394,7 @@ static ALWAYS_INLINE int quick_read(struct pinroute *pr, unsigned cluster, const
         f.keyed = key || hashed;
         f.forced = forced;
         struct pick p = pick(pr, cluster, last.cluster, last.plain, NULL, &turn);
-        bool plain = !forced;
+        bool plain = !forced && !bound.given;
         if (f.keyed) {
                 struct need none = {0};
                 struct pnr_slot slot = pnr_slot_of(k, last.number, &last.spread);
@@ -361,17 +403,25 @@ static ALWAYS_INLINE int quick_read(struct pinroute *pr, unsigned cluster, const
                         return NOT_QUICK;
                 plain = plain && f.now.ms >= last.floor_end_ms && !need_add(&none, &f.pin, f.now);
         }
-        if (!plain)
-                p = pick(pr, cluster, last.cluster, choose(&f), NULL, &turn);
+        if (!plain) {
+                f.bound = bound;
+                f.key = k;
+                f.stay = 0;
+                struct choice choice = choose(&f);
+                if (choice.reason == PINROUTE_AFFINITY)
+                        return quick_own(pr, &last, choice, ret, place);
+                p = pick(pr, cluster, last.cluster, choice, NULL, &turn);
+        }
         int status = put(pr, last.cluster, last.number, p, last.epoch, ret, place);
         bool good = walk_holds(&last.view->walk, &last.snap) && (p.node < 0 || quick_take_turn(at, taken));
         return good ? status : NOT_QUICK;
 }
 
 static int long_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, bool forced,
-                     struct pinroute_decision *ret, uint32_t *place)
+                     struct bound bound, struct pinroute_decision *ret, uint32_t *place)
 {
-        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .forced = forced, .ret = ret};
+        struct visit v = {
+            .pr = pr, .cluster = cluster, .key = key, .forced = forced, .bound = bound, .ret = ret};
         int status = read_store(&v, use_decision);
         *place = v.place;
         return status;
@@ -383,11 +433,11 @@ static ALWAYS_INLINE void count(struct pinroute *pr, uint32_t place)
 }
 
 int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, enum pinroute_reason forced,
-                struct pinroute_decision *ret, uint32_t *place)
+                struct bound bound, struct pinroute_decision *ret, uint32_t *place)
 {
-        int status = quick_read(pr, cluster, NULL, 0, key, forced != 0, ret, place);
+        int status = quick_read(pr, cluster, NULL, 0, key, forced != 0, bound, ret, place);
         if (status == NOT_QUICK)
-                status = long_read(pr, cluster, key, forced != 0, ret, place);
+                status = long_read(pr, cluster, key, forced != 0, bound, ret, place);
         if (ret->reason == PINROUTE_FORCED) {
                 ret->reason = (uint16_t)forced;
                 *place += (uint32_t)forced - PINROUTE_FORCED;
@@ -410,10 +460,11 @@ static int use_needing(struct visit *v)
 }
 
 int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
-                      const struct need *need, const char *stay, struct pinroute_decision *ret,
-                      uint32_t *place)
+                      const struct need *need, const char *stay, struct bound bound,
+                      struct pinroute_decision *ret, uint32_t *place)
 {
-        struct visit v = {.pr = pr, .cluster = cluster, .key = key, .need = need, .stay = stay, .ret = ret};
+        struct visit v = {
+            .pr = pr, .cluster = cluster, .key = key, .need = need, .stay = stay, .bound = bound, .ret = ret};
         int status = read_store(&v, need ? use_needing : use_decision);
         count(pr, *place = v.place);
         return status;
@@ -454,13 +505,27 @@ int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, 
                 return PINROUTE_E_INVALID;
         }
         uint32_t place;
-        int status = quick_read(pr, cluster, key, len, NULL, false, ret, &place);
+        int status = quick_read(pr, cluster, key, len, NULL, false, (struct bound){0}, ret, &place);
         if (status == NOT_QUICK) {
                 struct pnr_key k = key ? pnr_key_of(key, len) : (struct pnr_key){0};
-                status = long_read(pr, cluster, key ? &k : NULL, false, ret, &place);
+                status = long_read(pr, cluster, key ? &k : NULL, false, (struct bound){0}, ret, &place);
         }
         count(pr, place);
         return status;
+}
+
+int pinroute_route_read_within(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
+                               unsigned ms, struct pinroute_decision *ret)
+{
+        if (!ret)
+                return PINROUTE_E_INVALID;
+        if (!handle_has(pr, cluster) || (key && !handle_key_fits(key, len))) {
+                handle_unknown(pr, ret);
+                return PINROUTE_E_INVALID;
+        }
+        struct pnr_key k = key ? pnr_key_of(key, len) : (struct pnr_key){0};
+        uint32_t place;
+        return handle_read(pr, cluster, key ? &k : NULL, 0, (struct bound){true, ms}, ret, &place);
 }
 
 int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret)
@@ -472,7 +537,7 @@ int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_
                 return PINROUTE_E_INVALID;
         }
         uint32_t place;
-        return handle_read(pr, cluster, NULL, PINROUTE_WRITE, ret, &place);
+        return handle_read(pr, cluster, NULL, PINROUTE_WRITE, (struct bound){0}, ret, &place);
 }
 
 int pinroute_set_timeout(struct pinroute *pr, unsigned ms)
@@ -544,7 +609,7 @@ static int open_handle(struct pinroute *pr, const char *dir)
                 return PINROUTE_E_MEMORY;
         if (!*dir || !ask_init(&pr->ask, &pr->fresh->ask, dir))
                 return PINROUTE_E_INVALID;
-        tally_init(&pr->tally, &pr->fresh->tally, &pr->fresh->counts);
+        tally_init(&pr->tally, &pr->fresh->tally, &pr->fresh->counts, pr->family->budget);
         pr->ask.tally = &pr->tally;
         strcpy(pr->dir, dir);
         set_primary(pr);

@@ -23,15 +23,15 @@ bool handle_key_fits(const void *key, size_t len);
  *   forced  FORCED or WRITE, where the scope is, wrote, or is about to; 0: it is not
  *   place   set to where the answer was counted (tally.h) */
 int handle_read(struct pinroute *pr, unsigned cluster, const struct pnr_key *key, enum pinroute_reason forced,
-                struct pinroute_decision *ret, uint32_t *place);
+                struct bound bound, struct pinroute_decision *ret, uint32_t *place);
 
 /* The same for a scope that knows more; NULL: it does not.
  *   need  needed, too, by our own clock; expired, it is as if there were none
  *   stay  the node that it read from before, PNR_NAME_SIZE bytes: taken again, without a turn, if that one
  * will do */
 int handle_read_again(struct pinroute *pr, unsigned cluster, const struct pnr_key *key,
-                      const struct need *need, const char *stay, struct pinroute_decision *ret,
-                      uint32_t *place);
+                      const struct need *need, const char *stay, struct bound bound,
+                      struct pinroute_decision *ret, uint32_t *place);
 
 /* Is a decision of `then` still one that a scope may repeat?  If so, it is counted once more. */
 bool handle_repeats(struct pinroute *pr, struct mono then, uint32_t place);
@@ -52,6 +52,8 @@ struct visit {
         uint64_t turn;  /* that this read already took, + 1; 0: none */
         const struct need *need;
         const char *stay;
+        struct bound bound;
+        enum { BUDGET_UNASKED, BUDGET_GRANTED, BUDGET_REFUSED } budget; /* what this read was told already */
         void *ret;
 };
 

@@ -28,8 +28,9 @@
  * The application may close the connection's descriptor behind our back, and use its number for something else:
  * nothing is written to what is not ours; only what takes the number in the very instant between our look at it and
  * the recv() or close() after it cannot be told from it.  A thread that is cancelled in a call ends after it.
- * Reads (route_read, route_write, scope_read) make no system call, take no lock, allocate nothing and write
- * to no memory that another process sees.  Exceptions, each at most once a second: looking for a new store
+ * Reads (route_read, route_write, scope_read, and route_read_within, scope_read_within) make no system call, take no
+ * lock, allocate nothing and write to no memory that another process sees, but for the one word that counts
+ * primary_budget.  Exceptions, each at most once a second: looking for a new store
  * after the one in use was retired or went stale, and, until the daemon has told this handle its clock once
  * (open does that, if the daemon is there), asking for it, for 20 ms at most.  Waits otherwise happen in
  * open, record_write and its kin, hold, scope_end, scope_end_send and token_accept only, and each has one total deadline
@@ -67,7 +68,8 @@ enum pinroute_status {
         PINROUTE_E_UNREACHABLE, /* the daemon did not answer in time: the write is pinned in this process only
                                  */
         PINROUTE_E_REFUSED,     /* the daemon answered that it will not do this */
-        PINROUTE_E_NO_REPLICA,  /* no replica may be read from, and the cluster says no_replica = error */
+        PINROUTE_E_NO_REPLICA, /* no replica may be read from, and the cluster says no_replica = error, or its
+                                   primary_budget is used up */
         PINROUTE_E_TOKEN_FORGED,  /* not a token that was signed with our key, or dated far ahead */
         PINROUTE_E_TOKEN_EXPIRED, /* the pin that it carries has run out */
         PINROUTE_E_TOKEN_FOREIGN, /* of another cluster */
@@ -85,7 +87,10 @@ enum pinroute_reason {
         PINROUTE_FLOOR,             /* pins of this cluster may be missing: all its keys count as pinned */
         PINROUTE_STORE_STALE,       /* the daemon has been silent: nobody can record writes */
         PINROUTE_STORE_UNAVAILABLE, /* no usable store */
-        PINROUTE_WRITE              /* asked for the place to write */
+        PINROUTE_WRITE,             /* asked for the place to write */
+        PINROUTE_AFFINITY,          /* this key's own replica: the cluster says balance = affinity */
+        PINROUTE_BEHIND,     /* no replica is known to be within the bound that the call gave: the primary */
+        PINROUTE_OVER_BUDGET /* no replica, and this second's primary_budget is used up: E_NO_REPLICA */
 };
 
 /* An answer.  112 bytes. */
@@ -125,10 +130,29 @@ int pinroute_cluster(struct pinroute *pr, const char *name, unsigned *ret);
  *   ret        always filled: on any doubt it names the primary, so it can be used without a look at the status
  * Returns OK | E_STORE | E_CLUSTER (a readable store has no such cluster)
  *         | E_INVALID (empty or oversized key, number from nowhere), these three with reason STORE_UNAVAILABLE
- *         | E_NO_REPLICA (cluster with no_replica = error: *ret still names the primary).
+ *         | E_NO_REPLICA (cluster with no_replica = error, or without key and over its primary_budget, reason
+ *           OVER_BUDGET: *ret still names the primary).
+ * In a cluster with balance = affinity a key without a pin goes to its own replica, always the same while that is
+ * healthy (reason AFFINITY), and a key with a pin there or to the primary, but to no other replica.  So its reads never
+ * go back in time, except that after reads from the primary the replica may again show the writes of others a little
+ * later, and that another replica takes its place when it leaves the schedule.  Reads without a key take turns.
  * Threads: share the handle freely.  Fork: the child may call at once. */
 int pinroute_route_read(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
                         struct pinroute_decision *ret);
+
+/* The same, at most `ms` behind: a replica only if it is known to have all that the primary had `ms` ago, else the
+ * primary, reason BEHIND.  Pins, floors and holds count as ever.
+ *   ms   any; 0: the primary
+ * What is known: at each check (check_interval) the primary tells how far it is, and each replica how far it has come.
+ * So what is known of a replica that lags by nothing is up to twice check_interval old, and a lower bound mostly means
+ * the primary; while pins wait it is known more sharply, by fence_interval.  It grows old by itself when daemon,
+ * primary or replica are silent: then these reads go to the primary, which may be down itself.  While the daemon is
+ * silent beyond stale_after they do so at once (STORE_STALE), also without a key.  For the bound to reach the data,
+ * connect first, as for the promise; a replica that crashes and is back within moments is found out by its connection
+ * to the daemon, so a daemon that itself stands still may miss that for as long as stale_after.
+ * Returns as route_read.  Costs a little more. */
+int pinroute_route_read_within(struct pinroute *pr, unsigned cluster, const void *key, size_t len,
+                               unsigned ms, struct pinroute_decision *ret);
 
 /* Where does a write go?  The primary, reason WRITE, or STORE_UNAVAILABLE.  Costs and statuses as above. */
 int pinroute_route_write(struct pinroute *pr, unsigned cluster, struct pinroute_decision *ret);
@@ -257,8 +281,14 @@ int pinroute_scope_end_send(struct pinroute_scope *s, struct pinroute_pending *r
 /* Where does this request's next read go?  The first read decides, later ones repeat it (one request sees one
  * database) until the scope writes or forces, its key or tokens change, or the decision is older than the
  * store's stale_after; a new decision names the replica of the last one, if that one will do.
- * Returns as route_read; costs less when it repeats. */
+ * Returns as route_read; costs less when it repeats.  A request that primary_budget has let in once is served to its
+ * end: what repeats the decision is not counted. */
 int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret);
+
+/* The same, at most `ms` behind: see pinroute_route_read_within().  A replica is decided on anew each time, and stays
+ * the one that the scope has read from while it is within the bound; the primary is repeated.  Later reads of the
+ * scope, bounded or not, repeat what this one decided. */
+int pinroute_scope_read_within(struct pinroute_scope *s, unsigned ms, struct pinroute_decision *ret);
 
 /* This request has written, or is about to: reads go to the primary from here on (FORCED). */
 void pinroute_scope_wrote(struct pinroute_scope *s);

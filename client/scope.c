@@ -8,6 +8,7 @@
 #include "client/clock.h"
 #include "client/handle.h"
 #include "client/known.h"
+#include "client/name.h"
 #include "client/tell.h"
 
 static_assert(sizeof(struct pinroute_decision) == 112, "public: libpinroute.so.0 for life");
@@ -99,21 +100,30 @@ int pinroute_scope_end_send(struct pinroute_scope *s, struct pinroute_pending *r
 
 static bool is_forced(const struct pinroute_scope *s) { return s->forced || s->flags & WROTE; }
 
-static int decide(const struct pinroute_scope *s, struct pinroute_decision *ret, uint32_t *place)
+static int decide(const struct pinroute_scope *s, struct bound bound, struct pinroute_decision *ret,
+                  uint32_t *place)
 {
         struct pnr_key key = key_of(s);
         const struct pnr_key *k = s->flags & KEYED ? &key : NULL;
         bool has_read = s->decision.role == PINROUTE_REPLICA, needs = s->flags & NEEDS;
         if (!has_read && !needs)
-                return handle_read(s->pr, s->cluster, k, 0, ret, place);
+                return handle_read(s->pr, s->cluster, k, 0, bound, ret, place);
         struct need need = need_of(s);
         char node[PNR_NAME_SIZE]; /* ret may be the scope's own decision */
         memcpy(node, s->decision.node, sizeof node);
-        return handle_read_again(s->pr, s->cluster, k, needs ? &need : NULL, has_read ? node : NULL, ret,
-                                 place);
+        return handle_read_again(s->pr, s->cluster, k, needs ? &need : NULL, has_read ? node : NULL, bound,
+                                 ret, place);
 }
 
-int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
+/* What is known of a replica grows old by itself: under a bound only the primary is repeated. */
+static ALWAYS_INLINE bool repeats(const struct pinroute_scope *s, struct bound bound)
+{
+        return s->flags & DECIDED && (!bound.given || s->decision.role == PINROUTE_PRIMARY) &&
+               handle_repeats(s->pr, (struct mono){s->decided_ms}, s->counted);
+}
+
+static ALWAYS_INLINE int read_within(struct pinroute_scope *s, struct bound bound,
+                                     struct pinroute_decision *ret)
 {
         if (!ret)
                 return PINROUTE_E_INVALID;
@@ -123,17 +133,27 @@ int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
         }
         uint32_t place;
         if (is_forced(s))
-                return handle_read(s->pr, s->cluster, NULL, PINROUTE_FORCED, ret, &place);
-        if (s->flags & DECIDED && handle_repeats(s->pr, (struct mono){s->decided_ms}, s->counted)) {
+                return handle_read(s->pr, s->cluster, NULL, PINROUTE_FORCED, bound, ret, &place);
+        if (repeats(s, bound)) {
                 *ret = s->decision;
                 return PINROUTE_OK;
         }
         s->decided_ms = handle_now(s->pr).ms;
-        int status = decide(s, ret, &place);
+        int status = decide(s, bound, ret, &place);
         s->counted = place;
         s->decision = *ret;
         s->flags = status == PINROUTE_OK ? s->flags | DECIDED : s->flags & (unsigned)~DECIDED;
         return status;
+}
+
+int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret)
+{
+        return read_within(s, (struct bound){0}, ret);
+}
+
+int pinroute_scope_read_within(struct pinroute_scope *s, unsigned ms, struct pinroute_decision *ret)
+{
+        return read_within(s, (struct bound){true, ms}, ret);
 }
 
 void pinroute_scope_wrote(struct pinroute_scope *s)

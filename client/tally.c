@@ -13,10 +13,12 @@
 #define AGAIN_MS   1000
 #define REFUSED_MS 10000
 
-void tally_init(struct tally *t, struct tally_fresh *fresh, struct pnr_count_lane *own)
+void tally_init(struct tally *t, struct tally_fresh *fresh, struct pnr_count_lane *own,
+                _Atomic uint64_t *budget)
 {
         t->fresh = fresh;
         t->own = own;
+        t->budget = budget;
 }
 
 static void unmap(struct tally_memory *m)

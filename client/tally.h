@@ -45,12 +45,14 @@ struct tally {
         struct tally_fresh *fresh;
         struct pnr_count_lane *own; /* wiped by a fork, too */
         struct tally_memory *_Atomic memory;
-        _Atomic uint64_t met;                      /* epoch of the daemon that was greeted last */
-        _Atomic int64_t again_ms;                  /* no daemon is looked for before this */
-        _Atomic uint64_t budget[PNR_CLUSTERS_MAX]; /* while there is no common memory */
+        _Atomic uint64_t met;     /* epoch of the daemon that was greeted last */
+        _Atomic int64_t again_ms; /* no daemon is looked for before this */
+        _Atomic uint64_t *budget; /* of each cluster, while there is no common memory */
 };
 
-void tally_init(struct tally *t, struct tally_fresh *fresh, struct pnr_count_lane *own);
+/* budget: PNR_CLUSTERS_MAX words that all descendants of the opener share. */
+void tally_init(struct tally *t, struct tally_fresh *fresh, struct pnr_count_lane *own,
+                _Atomic uint64_t *budget);
 
 /* Unmaps.  No other thread may be counting. */
 void tally_fini(struct tally *t);
@@ -98,7 +100,7 @@ void tally_met(struct tally *t, uint64_t epoch); /* and all was said */
 void tally_have(struct tally *t, uint64_t epoch, int family, int common, int64_t now_ms);
 
 /* The word of the budget of this cluster of the store: of the host, or while no daemon has handed one out, of this
- * process.  Never NULL. */
+ * process and its relatives.  Never NULL. */
 _Atomic uint64_t *tally_budget(struct tally *t, unsigned number);
 
 #endif

@@ -18,14 +18,20 @@
         X(E_MEMORY, 11, "out of memory, address space or descriptors")
 
 #define WORDS_REASON(X)                                                                                      \
-        X(BALANCED, 1)                                                                                       \
-        X(PINNED, 2)                                                                                         \
-        X(CAUGHT_UP, 3)                                                                                      \
-        X(FORCED, 4)                                                                                         \
-        X(NO_REPLICA, 5)                                                                                     \
-        X(FLOOR, 6)                                                                                          \
-        X(STORE_STALE, 7)                                                                                    \
-        X(STORE_UNAVAILABLE, 8)                                                                              \
-        X(WRITE, 9)
+        X(BALANCED, 1, "nothing keeps this key from the replicas")                                           \
+        X(PINNED, 2, "this key wrote, and no replica is known to have the write yet")                        \
+        X(CAUGHT_UP, 3, "these replicas have every write that this key needs")                               \
+        X(FORCED, 4, "the scope is forced to the primary")                                                   \
+        X(NO_REPLICA, 5, "no replica may be read from: all are down, lagging, drained or without weight")    \
+        X(FLOOR, 6, "pins of this cluster may be missing, so all its keys count as pinned")                  \
+        X(STORE_STALE, 7, "the daemon has been silent too long: nobody can record writes")                   \
+        X(STORE_UNAVAILABLE, 8, "there is no usable store")                                                  \
+        X(WRITE, 9, "writes go to the primary")                                                              \
+        X(AFFINITY, 10, "this replica is the key's own, and nothing keeps it from it")                       \
+        X(BEHIND, 11, "no replica is known to be within the bound that the call gave")                       \
+        X(OVER_BUDGET, 12, "no replica may be read from, and this second's primary_budget is used up")
+
+/* The sentence of a reason: static. */
+const char *words_reason(int reason);
 
 #endif

@@ -50,7 +50,7 @@ static struct row rows[] = {
 #define STATUS(word, value, sentence)                                                                        \
         {.table = "STATUS", .name = #word, .text = (sentence), .number = (value)},
     WORDS_STATUS(STATUS)
-#define REASON(word, value) {.table = "REASON", .name = #word, .number = (value)},
+#define REASON(word, value, sentence) {.table = "REASON", .name = #word, .number = (value)},
         WORDS_REASON(REASON)
 #define COMMAND(word, what, least, most, options, sentence)                                                  \
         {.table = "COMMAND", .name = #word, .text = (sentence), .arguments = (what), .letters = (options)},

@@ -4,6 +4,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "client/affinity.h"
+
 #define NOW 100000
 
 static struct pnr_cluster cluster;
@@ -217,16 +219,186 @@ Test(choose, the_next_node_is_the_schedules_and_others_than_the_pool_are_stepped
         cr_expect_eq(choose_next(f.cluster, 6, 0), -1);
 }
 
+/* ---- balance = affinity ---- */
+
+/* Of nodes 1 and 2, whose keys these are. */
+static struct facts in_affinity(unsigned own)
+{
+        struct facts f = usual();
+        cluster.flags = PNR_CLUSTER_AFFINITY;
+        strcpy(cluster.node[1].name, "shadow-1");
+        strcpy(cluster.node[2].name, "shadow-2");
+        cluster.node[1].weight = cluster.node[2].weight = 1;
+        for (f.key.w[0] = 1; affinity_of(&cluster, 6, f.key) != 1u << own;)
+                f.key.w[0]++;
+        return f;
+}
+
+Test(choose, by_affinity_a_key_goes_to_its_own_replica_and_keyless_reads_take_turns)
+{
+        struct facts f = in_affinity(1);
+        expect(&f, PINROUTE_AFFINITY, 2, 0);
+        f = in_affinity(2);
+        expect(&f, PINROUTE_AFFINITY, 4, 0);
+        f.keyed = false;
+        expect(&f, PINROUTE_BALANCED, 6, 0);
+        f.keyed = true;
+        cluster.flags = PNR_CLUSTER_NO_REPLICA_ERROR;
+        expect(&f, PINROUTE_BALANCED, 6, 0);
+}
+
+Test(choose, a_token_s_read_that_has_no_key_of_its_own_has_no_own_replica_either)
+{
+        struct facts f = in_affinity(1);
+        f.key = (struct pnr_key){0};
+        expect(&f, PINROUTE_BALANCED, 6, 0);
+        f.local = (struct need){.generation = 7, .until_ms = NOW + 20};
+        expect(&f, PINROUTE_CAUGHT_UP, 4, 20);
+}
+
+Test(choose, a_key_whose_replica_leaves_goes_to_another_one_until_it_is_back)
+{
+        struct facts f = in_affinity(1);
+        cluster.scheduled = 4;
+        expect(&f, PINROUTE_AFFINITY, 4, 0);
+        cluster.scheduled = 0;
+        expect(&f, PINROUTE_NO_REPLICA, 0, 0);
+        cluster.scheduled = 6;
+        expect(&f, PINROUTE_AFFINITY, 2, 0);
+}
+
+Test(choose, a_pinned_key_hops_to_no_other_replica_that_has_caught_up)
+{
+        struct facts f = in_affinity(1);
+        f.pin = (struct need){.generation = 7, .until_ms = NOW + 50};
+        expect(&f, PINROUTE_PINNED, 0, 50);
+        f = in_affinity(2);
+        f.pin = (struct need){.generation = 7, .until_ms = NOW + 50};
+        expect(&f, PINROUTE_CAUGHT_UP, 4, 50);
+        cluster.floor_generation = 8;
+        cluster.floor_until_ms = NOW + 30;
+        f.pin = (struct need){0};
+        expect(&f, PINROUTE_FLOOR, 0, 30);
+}
+
+Test(choose, the_node_that_a_scope_has_read_from_goes_before_its_key_s_own)
+{
+        struct facts f = in_affinity(1);
+        f.stay = 4;
+        expect(&f, PINROUTE_AFFINITY, 4, 0);
+        f.pin = (struct need){.generation = 7, .until_ms = NOW + 50};
+        expect(&f, PINROUTE_CAUGHT_UP, 4, 50);
+        f.pin = (struct need){0};
+        cluster.scheduled = 2;
+        expect(&f, PINROUTE_AFFINITY, 2, 0);
+        cluster.flags = 0;
+        cluster.scheduled = 6;
+        expect(&f, PINROUTE_BALANCED, 6, 0);
+}
+
+/* ---- at most so far behind ---- */
+
+#define LATE 32 /* how far our clock may lag */
+
+static struct facts within(uint32_t ms)
+{
+        struct facts f = usual();
+        f.bound = (struct bound){true, ms};
+        return f;
+}
+
+Test(choose, within_a_bound_are_the_replicas_that_are_known_to_be_as_of_then)
+{
+        struct facts f = within(1000);
+        expect(&f, PINROUTE_BEHIND, 0, 0);
+        cluster.as_of_ms[1] = NOW - 1000 + LATE;
+        expect(&f, PINROUTE_BALANCED, 2, 0);
+        cluster.as_of_ms[1]--;
+        expect(&f, PINROUTE_BEHIND, 0, 0);
+        cluster.as_of_ms[2] = NOW;
+        expect(&f, PINROUTE_BALANCED, 4, 0);
+        f.keyed = false;
+        expect(&f, PINROUTE_BALANCED, 4, 0);
+        cluster.as_of_ms[2] = NOW + 50;
+        expect(&f, PINROUTE_BALANCED, 4, 0);
+        cluster.as_of_ms[2] = NOW + 51;
+        expect(&f, PINROUTE_BEHIND, 0, 0);
+        cluster.as_of_ms[2] = -1;
+        expect(&f, PINROUTE_BEHIND, 0, 0);
+        f.bound.ms = UINT32_MAX;
+        cluster.as_of_ms[2] = 0;
+        expect(&f, PINROUTE_BALANCED, 2, 0);
+}
+
+Test(choose, a_bound_of_nothing_means_the_primary)
+{
+        struct facts f = within(0);
+        cluster.as_of_ms[1] = cluster.as_of_ms[2] = NOW;
+        expect(&f, PINROUTE_BEHIND, 0, 0);
+}
+
+Test(choose, a_bound_never_weakens_the_promise)
+{
+        struct facts f = within(1000);
+        cluster.as_of_ms[1] = cluster.as_of_ms[2] = NOW;
+        f.pin = (struct need){.generation = 7, .until_ms = NOW + 50};
+        expect(&f, PINROUTE_CAUGHT_UP, 4, 50);
+        f.pin.generation = 8;
+        expect(&f, PINROUTE_PINNED, 0, 50);
+        f.pin.generation = 7;
+        cluster.as_of_ms[2] = 0;
+        expect(&f, PINROUTE_BEHIND, 0, 50);
+        f.pin.hold_ms = NOW + 10;
+        expect(&f, PINROUTE_PINNED, 0, 50);
+        f.pin = (struct need){0};
+        cluster.floor_generation = 8;
+        cluster.floor_until_ms = NOW + 30;
+        expect(&f, PINROUTE_FLOOR, 0, 30);
+        f.forced = true;
+        expect(&f, PINROUTE_FORCED, 0, 0);
+}
+
+Test(choose, of_a_silent_daemon_s_word_no_bound_is_kept_also_without_a_key)
+{
+        struct facts f = within(60000);
+        cluster.as_of_ms[1] = NOW;
+        f.keyed = false;
+        f.age_ms = 999;
+        expect(&f, PINROUTE_BALANCED, 2, 0);
+        f.age_ms = 1000;
+        expect(&f, PINROUTE_STORE_STALE, 0, 0);
+}
+
+Test(choose, no_replica_at_all_is_not_one_that_is_behind)
+{
+        struct facts f = within(1000);
+        cluster.n_schedule = 0;
+        expect(&f, PINROUTE_NO_REPLICA, 0, 0);
+}
+
+Test(choose, within_a_bound_a_key_hops_to_no_other_replica_either)
+{
+        struct facts f = in_affinity(1);
+        f.bound = (struct bound){true, 1000};
+        cluster.as_of_ms[2] = NOW;
+        expect(&f, PINROUTE_BEHIND, 0, 0);
+        cluster.as_of_ms[1] = NOW;
+        expect(&f, PINROUTE_AFFINITY, 2, 0);
+}
+
 /* A torn record can hold anything: the sanitizers watch. */
 Test(choose, any_bytes_in_the_cluster_record_are_safe)
 {
         uint64_t seed = 1;
         for (int round = 0; round < 100000; round++) {
                 struct facts f = usual();
-                f.pin = (struct need){.generation = 1, .until_ms = NOW + 1};
-                for (int i = 0; i < 8; i++) {
+                f.pin = (struct need){.generation = 1, .until_ms = NOW + round % 2};
+                f.key.w[0] = seed;
+                f.bound = (struct bound){round % 3 == 0, 1000};
+                for (int i = 0; i < 16; i++) {
                         seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-                        ((uint8_t *)&cluster)[(seed >> 20) % 700] = (uint8_t)(seed >> 56);
+                        unsigned room = i < 8 ? 700 : sizeof cluster;
+                        ((uint8_t *)&cluster)[(seed >> 20) % room] = (uint8_t)(seed >> 56);
                 }
                 struct choice c = choose(&f);
                 int node = choose_next(&cluster, c.pool, seed);

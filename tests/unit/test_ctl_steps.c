@@ -114,3 +114,18 @@ Test(ctl_steps, a_daemon_that_answers_nonsense_is_none)
             "caught up",
             "generation 8 is not fenced yet: -, the primary is asked every 0ms; who has it may serve");
 }
+
+Test(ctl_steps, a_key_that_keeps_to_one_replica_is_kept_from_the_others)
+{
+        char name[PNR_NAME_SIZE] = "main";
+        live.cluster[0].flags = PNR_CLUSTER_AFFINITY;
+        live.cluster[0].floor_until_ms = 0;
+        live_beat(&live, 0);
+        ctl_why_free(&why);
+        ctl_why_ask(&why, live.dir, name, "bob", 3);
+        cr_assert_eq(why.choice.reason, PINROUTE_AFFINITY);
+        unsigned own = why.choice.pool == 2 ? 1 : 2;
+        expect_last("schedule", own == 1 ? "shadow-1" : "shadow-2");
+        expect_verdict(own, "yes");
+        expect_verdict(3 - own, "no: the key keeps to another one (balance = affinity)");
+}

@@ -37,7 +37,9 @@ static struct pnr_counts *map_counts(int fd)
         return m;
 }
 
-static void be(unsigned i) { tally_init(&tally, &process[i].fresh, &process[i].own); }
+static _Atomic uint64_t budget[PNR_CLUSTERS_MAX];
+
+static void be(unsigned i) { tally_init(&tally, &process[i].fresh, &process[i].own, budget); }
 
 static void setup(void)
 {
