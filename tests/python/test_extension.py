@@ -67,7 +67,7 @@ class Arguments(Case):
             (TypeError, "integer", lambda: r.route_write(1.0)),
             (TypeError, "key", lambda: r.route_read(main, 7)),
             (TypeError, "key", lambda: r.node_for_read(main, ["a"])),
-            (TypeError, "at most 2", lambda: r.node_for_read(main, "a", "b")),
+            (TypeError, "at most 3", lambda: r.node_for_read(main, "a", 1, "b")),
             (TypeError, "'kez'", lambda: r.node_for_read(main, kez="a")),
             (TypeError, "twice.*'key'", lambda: r.node_for_read(main, "a", key="b")),
             (TypeError, "'key'", lambda: r.record_write(main)),
@@ -97,6 +97,10 @@ class Arguments(Case):
             (ValueError, "key: its bytes", lambda: r.route_read(main, spread)),
             (ValueError, "surrogates", lambda: r.route_read(main, "\ud800")),
             (ValueError, "cluster", lambda: r.route_read(-1)),
+            (ValueError, "within_ms: 0 to", lambda: r.route_read(main, "k", within_ms=-1)),
+            (TypeError, "integer", lambda: r.node_for_read(main, within_ms="soon")),
+            (ValueError, "within_ms: 0 to", lambda: r.scope(main).read(-1)),
+            (TypeError, "no argument 'ms'", lambda: r.scope(main).read(ms=1)),
             (ValueError, "cluster", lambda: r.route_read(60)),
             (ValueError, "cluster", lambda: r.route_write(60)),
             (ValueError, "cluster", lambda: r.node_for_write(2**31)),
@@ -233,6 +237,20 @@ class Answers(Case):
             self.assertEqual(self.reason("scoped"), pinroute.BALANCED)
         self.assert_recorded("scoped")
         self.assertEqual(scope.end(), pinroute.OK)
+
+    def test_a_read_within_a_bound_goes_to_a_replica_that_is_known_to_be_so_recent(self):
+        router, main = self.router, self.main
+        eventually(lambda: {router.node_for_read(main, "k", within_ms=20000) for _ in range(4)} == REPLICAS, 10)
+        self.assertEqual(router.route_read(main, within_ms=20000).reason, pinroute.BALANCED)
+        d = router.route_read(main, "k", 0)
+        self.assertEqual((d.node, d.reason, d.reason_name), ("default", pinroute.BEHIND, "BEHIND"))
+        self.assertEqual(router.route_read(main, "k", within_ms=None).reason, pinroute.BALANCED)
+        with router.scope(main, "k") as scope:
+            first = scope.read()
+            self.assertEqual(scope.read(within_ms=20000).node, first.node)
+            self.assertEqual(scope.read(20000).node, first.node)
+            self.assertEqual(scope.read(within_ms=0).reason, pinroute.BEHIND)
+            self.assertEqual((scope.read().reason, scope.node()), (pinroute.BEHIND, "default"))
 
     def test_many_writes_are_recorded_at_once(self):
         held = bytearray(b"many-b")

@@ -31,6 +31,9 @@ FLOOR: Final[int]
 STORE_STALE: Final[int]
 STORE_UNAVAILABLE: Final[int]
 WRITE: Final[int]
+AFFINITY: Final[int]
+BEHIND: Final[int]
+OVER_BUDGET: Final[int]
 
 KEY_MAX: Final[int]
 
@@ -74,13 +77,14 @@ class Router:
     def has_cluster(self, name: str, /) -> bool:
         """False when a store can be read and lacks the cluster; True also when none can be read."""
 
-    def route_read(self, cluster: int, key: _Key | None = None) -> Decision:
+    def route_read(self, cluster: int, key: _Key | None = None, within_ms: int | None = None) -> Decision:
         """Decide where a read for the key goes; without a key no pin is asked for.
 
-        Reads shared memory: no system call, no lock.  On any doubt the answer is the primary.
+        within_ms: only a replica that is known to have all that the primary had so long ago, else the primary
+        (BEHIND).  Reads shared memory: no system call, no lock.  On any doubt the answer is the primary.
         """
 
-    def node_for_read(self, cluster: int, key: _Key | None = None) -> str:
+    def node_for_read(self, cluster: int, key: _Key | None = None, within_ms: int | None = None) -> str:
         """Decide as route_read() does, and return the node's name alone.
 
         The same name is the same str object, so no call makes one.  '': unknown, use your primary.
@@ -145,11 +149,12 @@ class Scope:
     Any thread may call it.  As a context manager it ends at the end of the block.
     """
 
-    def read(self) -> Decision:
+    def read(self, within_ms: int | None = None) -> Decision:
         """Decide where the request's next read goes.
 
         The first read decides and later ones repeat it, until the scope writes or is forced, or the decision is
-        too old to be repeated.
+        too old to be repeated.  within_ms: as for Router.route_read(); a replica is then decided on anew, and
+        stays the one that it was while it is within the bound.
         """
 
     def node(self) -> str:

@@ -64,6 +64,13 @@ bool args_number(PyObject *o, const char *name, unsigned least, unsigned *ret)
         return true;
 }
 
+bool args_within(PyObject *o, bool *given, unsigned *ms)
+{
+        *ms = 0;
+        *given = o && o != Py_None;
+        return !*given || args_number(o, "within_ms", 0, ms);
+}
+
 static bool wrong_type(PyObject *o, const char *name, const char *wanted)
 {
         PyObject *type = (PyObject *)Py_TYPE(o);

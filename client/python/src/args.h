@@ -23,6 +23,9 @@ bool args_take(const struct signature *s, PyObject *const *given, Py_ssize_t n, 
 
 bool args_number(PyObject *o, const char *name, unsigned least, unsigned *ret);
 
+/* within_ms: NULL or None is no bound. */
+bool args_within(PyObject *o, bool *given, unsigned *ms);
+
 /* A text without NULs, which C takes for its end.  Lives as long as `o`. */
 bool args_text(PyObject *o, const char *name, const char **ret);
 

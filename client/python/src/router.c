@@ -154,19 +154,21 @@ static bool read_to(struct router *self, const struct signature *s, PyObject *co
                     PyObject *kwnames, struct pinroute_decision *ret)
 {
         PyObject *args[ARGS_MAX];
-        unsigned number;
+        unsigned number, ms;
+        bool bounded;
         struct key key;
         if (!args_take(s, given, n, kwnames, args) || !args_number(args[0], "cluster", 0, &number) ||
-            !key_take(args[1], true, &key))
+            !args_within(args[2], &bounded, &ms) || !key_take(args[1], true, &key))
                 return false;
-        int status = pinroute_route_read(self->pr, number, key.bytes, key.len, ret);
+        int status = bounded ? pinroute_route_read_within(self->pr, number, key.bytes, key.len, ms, ret)
+                             : pinroute_route_read(self->pr, number, key.bytes, key.len, ret);
         key_drop(&key);
         return !is_refused(self, status);
 }
 
 static PyObject *route_read(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
 {
-        static const struct signature s = {"route_read", 1, 2, {"cluster", "key"}};
+        static const struct signature s = {"route_read", 1, 3, {"cluster", "key", "within_ms"}};
         struct router *self = (struct router *)o;
         struct pinroute_decision d;
         return read_to(self, &s, given, n, kwnames, &d) ? decision_new(self->decision, &self->names, &d)
@@ -175,7 +177,7 @@ static PyObject *route_read(PyObject *o, PyObject *const *given, Py_ssize_t n, P
 
 static PyObject *node_for_read(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
 {
-        static const struct signature s = {"node_for_read", 1, 2, {"cluster", "key"}};
+        static const struct signature s = {"node_for_read", 1, 3, {"cluster", "key", "within_ms"}};
         struct router *self = (struct router *)o;
         struct pinroute_decision d;
         return read_to(self, &s, given, n, kwnames, &d) ? names_get(&self->names, d.node) : NULL;
@@ -344,11 +346,13 @@ static PyMethodDef methods[] = {
      "has_cluster($self, name, /)\n--\n\n"
      "False when a store can be read and lacks the cluster; True also when none can be read."},
     {"route_read", FAST(route_read),
-     "route_read($self, /, cluster, key=None)\n--\n\n"
+     "route_read($self, /, cluster, key=None, within_ms=None)\n--\n\n"
      "Decide where a read for the key goes; without a key no pin is asked for.\n\n"
-     "Reads shared memory: no system call, no lock.  On any doubt the answer is the primary."},
+     "within_ms: only a replica that is known to have all that the primary had so long ago, else the "
+     "primary\n"
+     "(BEHIND).  Reads shared memory: no system call, no lock.  On any doubt the answer is the primary."},
     {"node_for_read", FAST(node_for_read),
-     "node_for_read($self, /, cluster, key=None)\n--\n\n"
+     "node_for_read($self, /, cluster, key=None, within_ms=None)\n--\n\n"
      "Decide as route_read() does, and return the node's name alone.\n\n"
      "The same name is the same str object, so no call makes one.  '': unknown, use your primary."},
     {"route_write", route_write, METH_O,

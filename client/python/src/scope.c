@@ -75,12 +75,21 @@ static void read_to(struct scope *self, struct pinroute_decision *ret)
         pinroute_scope_read(at_rest(self), ret);
 }
 
-static PyObject *read_scope(PyObject *o, PyObject *nothing)
+static PyObject *read_scope(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
 {
-        (void)nothing;
-        struct router *router = ((struct scope *)o)->router;
+        static const struct signature s = {"read", 0, 1, {"within_ms"}};
+        struct scope *self = (struct scope *)o;
+        struct router *router = self->router;
+        PyObject *args[ARGS_MAX];
         struct pinroute_decision d;
-        read_to((struct scope *)o, &d);
+        unsigned ms;
+        bool bounded;
+        if (!args_take(&s, given, n, kwnames, args) || !args_within(args[0], &bounded, &ms))
+                return NULL;
+        if (bounded)
+                pinroute_scope_read_within(at_rest(self), ms, &d);
+        else
+                read_to(self, &d);
         return decision_new(router->decision, &router->names, &d);
 }
 
@@ -216,12 +225,14 @@ static PyObject *leave(PyObject *o, PyObject *const *given, Py_ssize_t n)
 }
 
 static PyMethodDef methods[] = {
-    {"read", read_scope, METH_NOARGS,
-     "read($self, /)\n--\n\n"
+    {"read", (PyCFunction)(void (*)(void))read_scope, METH_FASTCALL | METH_KEYWORDS,
+     "read($self, /, within_ms=None)\n--\n\n"
      "Decide where the request's next read goes.\n\n"
      "The first read decides and later ones repeat it, until the scope writes or is forced, or the decision "
      "is\n"
-     "too old to be repeated."},
+     "too old to be repeated.  within_ms: as for Router.route_read(); a replica is then decided on anew, "
+     "and\n"
+     "stays the one that it was while it is within the bound."},
     {"node", node, METH_NOARGS,
      "node($self, /)\n--\n\n"
      "Decide as read() does, and return the node's name alone; '': unknown, use your primary."},
