@@ -465,6 +465,10 @@ class Worker:
     def read(self, cluster="main", key=None):
         return self.do("read", self.number(cluster), as_hex(key))
 
+    def within(self, ms, cluster="main", key=None):
+        """A read that may be at most so many milliseconds behind."""
+        return self.do("within", self.number(cluster), as_hex(key), ms)
+
     def write(self, cluster="main"):
         return self.do("write", self.number(cluster))
 

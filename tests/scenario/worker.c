@@ -5,6 +5,7 @@
  *   open DIR|-   close   timeout MS   cluster NAME   pid   quit
  *   read C KEY   write C   endpoint C NODE   record C KEY SECONDS   hold C KEY MS
  *   records C KEY N SECONDS   send C KEY N SECONDS   wait      of the keys KEY-0 to KEY-(N-1)
+ *   within C KEY MS       a read at most so far behind; scope within MS
  *   reads C KEY N         N decisions, counted by node and reason
  *   spin C KEY MS         the same for MS milliseconds
  *   threads C KEY N       the same in 4 threads at once, N each
@@ -16,6 +17,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +229,16 @@ static void do_read(char **word)
         answer_decision(status, &d, from);
 }
 
+static void do_within(char **word)
+{
+        struct key k;
+        key_read(&k, word[2]);
+        struct pinroute_decision d;
+        long long from = now_us();
+        int status = pinroute_route_read_within(handle, number(word[1]), k.at, k.len, number(word[3]), &d);
+        answer_decision(status, &d, from);
+}
+
 static void do_write(char **word)
 {
         struct pinroute_decision d;
@@ -326,9 +338,11 @@ static void do_scope(char **word)
         long long from = now_us();
         int status = PINROUTE_OK;
         const char *what = word[1] ? word[1] : "";
-        if (strcmp(what, "read") == 0) {
+        bool bounded = strcmp(what, "within") == 0;
+        if (bounded || strcmp(what, "read") == 0) {
                 struct pinroute_decision d;
-                status = pinroute_scope_read(&scope, &d);
+                status = bounded ? pinroute_scope_read_within(&scope, number(word[2]), &d)
+                                 : pinroute_scope_read(&scope, &d);
                 answer_decision(status, &d, from);
                 return;
         }
@@ -391,7 +405,7 @@ static const struct {
     {"endpoint", 3, do_endpoint}, {"hold", 4, do_hold},       {"scope", 2, do_scope},
     {"fork", 3, do_fork},         {"rawfork", 3, do_fork},    {"pid", 1, do_pid},
     {"issue", 3, do_issue},       {"records", 5, do_records}, {"send", 5, do_send},
-    {"wait", 1, do_wait},         {"threads", 4, do_threads},
+    {"wait", 1, do_wait},         {"threads", 4, do_threads}, {"within", 4, do_within},
 };
 
 static void obey(char *line)
