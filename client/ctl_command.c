@@ -266,6 +266,12 @@ static enum ctl_exit run_top(const struct ctl *ctl, const char *const arg[])
         return ctl_top(ctl);
 }
 
+static enum ctl_exit run_metrics(const struct ctl *ctl, const char *const arg[])
+{
+        (void)arg;
+        return ask(ctl, (const char *const[]){"metrics", NULL}, ctl_show_metrics);
+}
+
 static void print_name(const json_t *of, const char *name)
 {
         if (of)

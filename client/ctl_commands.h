@@ -15,6 +15,7 @@
         X(drain, "NODE", 1, 1, "", "give NODE no more reads; checks go on")                                  \
         X(maint, "NODE", 1, 1, "", "leave NODE alone: no reads, no alarm")                                   \
         X(ready, "NODE", 1, 1, "", "end drain or maint")                                                     \
+        X(metrics, "", 0, 0, "", "what /metrics says, in Prometheus' text format")                           \
         X(reload, "", 0, 0, "", "read the config file again, as SIGHUP does")                                \
         X(_names, "clusters|nodes", 1, 1, "", "")
 

@@ -280,6 +280,14 @@ void ctl_show_news(const json_t *doc, FILE *to)
         json_array_foreach(json_object_get(doc, "news"), i, item) ctl_event_show(item, to);
 }
 
+/* Lines as they are. */
+void ctl_show_metrics(const json_t *doc, FILE *to)
+{
+        const char *text = json_string_value(json_object_get(doc, "metrics"));
+        for (; text && *text; text++)
+                fputc((unsigned char)*text < 0x20 && *text != '\n' ? '?' : *text, to);
+}
+
 void ctl_show_pinned(const json_t *doc, FILE *to)
 {
         char span[CTL_TEXT_SPAN_MAX];

@@ -9,7 +9,7 @@
 typedef void ctl_show_fn(const json_t *doc, FILE *to);
 
 ctl_show_fn ctl_show_status, ctl_show_nodes, ctl_show_pins, ctl_show_clients, ctl_show_config, ctl_show_stats,
-    ctl_show_news, ctl_show_pinned, ctl_show_admin, ctl_show_reload;
+    ctl_show_news, ctl_show_metrics, ctl_show_pinned, ctl_show_admin, ctl_show_reload;
 
 /* The one for `show WHAT`; NULL: there is none. */
 ctl_show_fn *ctl_show_find(const char *what);

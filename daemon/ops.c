@@ -17,6 +17,7 @@
 #include "daemon/explain.h"
 #include "daemon/json.h"
 #include "daemon/log.h"
+#include "daemon/metrics.h"
 #include "daemon/show.h"
 #include "daemon/turn.h"
 
@@ -121,6 +122,24 @@ static void cmd_show(struct ops *ops, const struct words *w, struct json *j)
         else
                 show_stats(ops->core, j);
         end(j);
+}
+
+static void cmd_metrics(struct ops *ops, const struct words *w, struct json *j)
+{
+        (void)w;
+        struct evbuffer *text = evbuffer_new();
+        bool filled = text && metrics_fill(ops->core, ops->conns, clock_mono(), text) &&
+                      !evbuffer_add(text, "", 1); /* the end of a string */
+        const char *all = filled ? (const char *)evbuffer_pullup(text, -1) : NULL;
+        if (all) {
+                begin(j);
+                json_text(j, "metrics", all);
+                end(j);
+        } else {
+                refuse(j, "E_MEMORY", "out of memory");
+        }
+        if (text)
+                evbuffer_free(text);
 }
 
 static bool known_to_show(const char *what)
@@ -328,7 +347,7 @@ static const struct {
     {"status", 0, false, cmd_status}, {"show", 1, true, cmd_show},        {"pin", 3, true, cmd_pin},
     {"peek", 2, true, cmd_peek},      {"release", 4, true, cmd_release},  {"drain", 2, false, cmd_drain},
     {"maint", 2, false, cmd_maint},   {"ready", 2, false, cmd_ready},     {"reload", 0, false, cmd_reload},
-    {"watch", 2, false, cmd_watch},   {"explain", 2, false, cmd_explain},
+    {"watch", 2, false, cmd_watch},   {"metrics", 0, false, cmd_metrics}, {"explain", 2, false, cmd_explain},
 };
 
 /* ---- the line ---- */

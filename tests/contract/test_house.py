@@ -129,7 +129,7 @@ class Files(unittest.TestCase):
     def test_scripts_pass_shellcheck(self):
         tool = shutil.which("shellcheck")
         self.assertIsNotNone(tool)
-        run(tool, *files("run.sh", ".ci/run", "tests/**/*.sh"))
+        run(tool, *files("run.sh", ".ci/run", "tests/**/*.sh", "packaging/completion/*.bash"))
 
 
 class Library(unittest.TestCase):

@@ -75,6 +75,13 @@ STATS_TEXT = """\
 NAME     VALUE
 records      7
 rate     0.500
+
+CLUSTER  NODE      REASON    DECISIONS
+main     shadow-1  BALANCED        977
+"""
+NEWS_TEXT = """\
+2026-11-28 07:19:26.055  warning   main: shadow-1 UP -> DOWN: gone
+2026-11-28 07:19:26.056  info      config p.ini reloaded
 """
 
 
@@ -302,11 +309,15 @@ class Ctl(unittest.TestCase):
                 {"section": "pinrouted", "key": "dir", "value": "/run/pinroute", "default": True, "restart": True},
                 {"section": "cluster main", "key": "pin_seconds", "value": "20", "default": False, "restart": False}],
                 "token_keys": ["0badcafe", "1337beef"]},
-            "show stats": {"ok": True, "stats": {"records": 7, "rate": 0.5}},
+            "show stats": {"ok": True, "stats": {"records": 7, "rate": 0.5},
+                           "decisions": [{"cluster": "main", "node": "shadow-1", "reason": "BALANCED", "count": 977}]},
+            "show news": {"ok": True, "news": [
+                {"event": "news", "wall_ms": 1795850366055, "level": "warning", "cluster": "main", "text": "shadow-1 UP -> DOWN: gone"},
+                {"event": "news", "wall_ms": 1795850366056, "level": "info", "cluster": "", "text": "config p.ini reloaded"}]},
         })
         for what, text in [("nodes", NODES_TEXT), ("pins", PINS_TEXT), ("clients", CLIENTS_TEXT), ("config", CONFIG_TEXT),
-                           ("stats", STATS_TEXT)]:
-            self.expect(["show", what], 0, text)
+                           ("stats", STATS_TEXT), ("news", NEWS_TEXT)]:
+            self.expect(["show", what], 0, text, env={"TZ": "UTC"})
         self.assertEqual(daemon.requests[0], "show nodes\n")
 
     def test_json_is_what_the_daemon_said_byte_for_byte(self):
@@ -327,6 +338,24 @@ class Ctl(unittest.TestCase):
     def test_nothing_that_steers_a_terminal_is_printed(self):
         self.fake({"ok": True, "nodes": [{"name": "a\x1b]0;x\x07\n\x7f", "why": "\r\x1b[2J", "state": "DOWN"}]})
         self.assertNotRegex(self.expect(["show", "nodes"], 0).stdout, r"[^\n\x20-\x7e]")
+
+    def test_metrics_are_printed_as_they_are(self):
+        self.fake({"ok": True, "metrics": "# HELP a b\na{c=\"d\"} 1\n\u001b"})
+        self.expect(["metrics"], 0, '# HELP a b\na{c="d"} 1\n?')
+
+    def test_the_names_for_completion_are_those_that_there_are_and_nothing_is_said_without(self):
+        self.assertEqual((self.run_ctl("_names", "nodes").stdout, self.run_ctl("_names", "nodes").stderr), ("", ""))
+        self.fake({"status": STATUS})
+        self.expect(["_names", "clusters"], 0, "main\nother\n")
+        self.expect(["_names", "nodes"], 0, "main/default\ndefault\nmain/shadow-1\nshadow-1\nmain/shadow-2\nshadow-2\n"
+                                            "other/shadow-1\nshadow-1\n")
+
+    def test_help_behind_a_command_is_that_one_s(self):
+        done = self.expect(["top", "-h"], 0)
+        self.assertTrue(done.stdout.startswith("usage: pinroutectl top [-i SECONDS] [-n COUNT]\n"), done.stdout)
+        self.assertIn("  -i, --interval SECONDS ", done.stdout)
+        for name, _ in self.commands():
+            self.assertTrue(self.expect(["--help", name], 0).stdout.startswith(f"usage: pinroutectl {name}"))
 
     # ---- orders ----
 
@@ -405,7 +434,8 @@ class Ctl(unittest.TestCase):
         self.expect(["why", "main", "alice"], 0,
                     "STORE_UNAVAILABLE: primary, whichever the application knows\n"
                     "  there is no usable store\n"
-                    f"  {self.dir}/data.mdb: it is not there: start pinrouted, or name its directory with -d\n")
+                    f"  1 store      {self.dir}/data.mdb: it is not there: start pinrouted, or name its directory with -d"
+                    " => STORE_UNAVAILABLE\n")
         said = json.loads(self.expect(["why", "main", "alice", "--json"], 0).stdout)
         self.assertEqual((said["role"], said["reason"], said["nodes"]), ("primary", "STORE_UNAVAILABLE", []))
 

@@ -117,9 +117,9 @@ Test(ops, words_are_decoded_and_what_they_say_is_shown_escaped)
 
 Test(ops, everything_can_be_shown)
 {
-        const char *const lines[] = {"status",      "show nodes", "show pins", "show clients",
-                                     "show config", "show stats", "show news"};
-        for (unsigned i = 0; i < 7; i++) {
+        const char *const lines[] = {"status",     "show nodes", "show pins", "show clients",  "show config",
+                                     "show stats", "show news",  "metrics",   "explain main 0"};
+        for (unsigned i = 0; i < 9; i++) {
                 run(lines[i]);
                 cr_expect(says("{\"ok\":true,"), "%s: %s", lines[i], said);
         }
