@@ -234,6 +234,7 @@ class Live(harness.Scenario):
         self.compare(daemon, "why-lagging", "why", "main", "alice")
         daemon.ctl("drain", "shadow-1")
         worker.hold("main", "bob", 60000)
+        eventually(lambda: daemon.ask("why", "main", "bob")["daemon"]["fence"]["state"] == "fenced", 10)
         self.compare(daemon, "why-held", "why", "main", "bob")
         self.compare(daemon, "why-pinned", "why", "main", "alice")
         daemon.kill()
