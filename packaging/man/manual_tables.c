@@ -274,14 +274,25 @@ static void put_marker(const char *words)
         }
 }
 
+/* Text that stands between ```: scdoc takes a backslash for its own there, too. */
+static void put_literal(const char *line)
+{
+        for (; *line; line++)
+                printf(*line == '\\' ? "\\%c" : "%c", *line);
+        putchar('\n');
+}
+
 static void fill(void)
 {
         char line[4096];
-        while (fgets(line, sizeof line, stdin)) {
+        for (bool literal = false; fgets(line, sizeof line, stdin);) {
                 size_t n = strcspn(line, "\n");
                 line_number++;
                 line[n] = '\0';
-                if (n > 2 && line[0] == '@' && line[n - 1] == '@') {
+                literal ^= strcmp(line, "```") == 0;
+                if (literal) {
+                        put_literal(line);
+                } else if (n > 2 && line[0] == '@' && line[n - 1] == '@') {
                         line[n - 1] = '\0';
                         put_marker(line + 1);
                 } else {

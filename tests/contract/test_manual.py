@@ -47,10 +47,13 @@ def links():
     return {os.path.basename(path): re.fullmatch(r"\.so man\d/(\S+)\n", read(path))[1] for path in paths}
 
 
+def rendered(page):
+    """A page as a terminal shows it, without overstrikes."""
+    return re.sub(r".\x08", "", said("mandoc", "-T", "ascii", "-O", "width=500", os.path.join(MAN, page)))
+
+
 def shown(page):
-    """A page as a terminal shows it, in one line, without hyphens and overstrikes."""
-    text = said("mandoc", "-T", "ascii", "-O", "width=500", os.path.join(MAN, page))
-    return re.sub(r"\s+", " ", re.sub(r".\x08", "", text))
+    return re.sub(r"\s+", " ", rendered(page))
 
 
 def source(page):
@@ -58,9 +61,9 @@ def source(page):
 
 
 def blocks(page, section):
-    """What stands between ``` in a section of a page."""
-    text = re.search(rf"^# {section}\n(.*?)(?=^# |\Z)", source(page), re.M | re.S)
-    return re.findall(r"^```\n(.*?)^```$", text[1], re.M | re.S) if text else []
+    """What is shown as it stands in a section of a page: further to the right than its paragraphs."""
+    text = re.search(rf"^{section}\n(.*?)^(?=\S)", rendered(page), re.M | re.S)
+    return re.findall(r"(?:^ {9,}.*\n|^\n)*^ {9,}.*\n", text[1], re.M) if text else []
 
 
 class Tables(unittest.TestCase):
