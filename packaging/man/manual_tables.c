@@ -64,7 +64,7 @@ static unsigned line_number;
 __attribute__((noreturn)) static void fail(const char *what, const char *line)
 {
         fprintf(stderr, "manual_tables: line %u: %s: %s\n", line_number, what, line);
-        exit(1);
+        exit(1); /* NOLINT(concurrency-mt-unsafe): there is one thread */
 }
 
 /* Text of a table: what scdoc would take for bold or underlined is meant as it stands. */
