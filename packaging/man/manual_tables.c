@@ -4,7 +4,7 @@
  * A marker is a line of its own:
  *     @PAGE pinrouted(8)@        the preamble
  *     @OPTION cluster max_lag@   one row of a table: a heading, to be followed by an indented paragraph
- *     @OPTIONS cluster@          all rows of this section that no line above has named, with their sentences
+ *     @OPTIONS cluster@          all rows of this section that no line of the page names, with their sentences
  *     @STATUS E_STORE@           likewise, @STATUSES@, @REASON PINNED@, @REASONS@
  *     @METRICS@                  every metric of /metrics
  *     @COMMAND drain@, @COMMANDS@, @SHOWS@   of pinroutectl */
@@ -24,9 +24,9 @@ struct row {
         const char *text;         /* a sentence, or NULL */
         const char *kind;         /* of an option or metric */
         const struct option *option;
-        int number;                      /* of a status or reason */
         const char *labels;              /* of a metric, separated by commas */
         const char *arguments, *letters; /* of a command: what follows it, and its options */
+        int number;                      /* of a status or reason */
         bool named;                      /* by a line of this page */
 };
 
@@ -282,23 +282,48 @@ static void put_literal(const char *line)
         putchar('\n');
 }
 
+/* NULL: it is no marker; else what stands between its @s, in the line itself. */
+static char *marker_of(char *line)
+{
+        size_t n = strlen(line);
+        if (n < 3 || line[0] != '@' || line[n - 1] != '@')
+                return NULL;
+        line[n - 1] = '\0';
+        return line + 1;
+}
+
+static void put_page(char *line[], unsigned n)
+{
+        bool literal = false;
+        for (line_number = 1; line_number <= n; line_number++) {
+                char *text = line[line_number - 1], *marker;
+                literal ^= strcmp(text, "```") == 0;
+                if (literal)
+                        put_literal(text);
+                else if ((marker = marker_of(text)))
+                        put_marker(marker);
+                else
+                        puts(text);
+        }
+}
+
+/* What a line further down names is not among the rest. */
 static void fill(void)
 {
-        char line[4096];
-        for (bool literal = false; fgets(line, sizeof line, stdin);) {
-                size_t n = strcspn(line, "\n");
-                line_number++;
-                line[n] = '\0';
-                literal ^= strcmp(line, "```") == 0;
-                if (literal) {
-                        put_literal(line);
-                } else if (n > 2 && line[0] == '@' && line[n - 1] == '@') {
-                        line[n - 1] = '\0';
-                        put_marker(line + 1);
-                } else {
-                        puts(line);
-                }
+        static char text[1 << 17], *line[1 << 17];
+        unsigned n = 0;
+        size_t size = fread(text, 1, sizeof text - 1, stdin);
+        if (!feof(stdin))
+                fail("not read to its end", "the page");
+        for (char *p = text; p < text + size; p += strlen(p) + 1) {
+                p[strcspn(p, "\n")] = '\0';
+                line[n++] = p;
+                char words[64];
+                struct row *r = NULL;
+                if (sscanf(p, "@%63[^@]@", words) == 1 && (r = find_row(words)))
+                        r->named = true;
         }
+        put_page(line, n);
 }
 
 int main(int argc, char **argv)
