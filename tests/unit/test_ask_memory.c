@@ -49,7 +49,8 @@ static void setup(void)
         wiped = mmap(NULL, sizeof *wiped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         cr_assert(wiped != MAP_FAILED && madvise(wiped, sizeof *wiped, MADV_WIPEONFORK) == 0);
         cr_assert(ask_init(&client, &wiped->ask, dir));
-        tally_init(&tally, &wiped->tally, &wiped->own);
+        static _Atomic uint64_t budget[PNR_CLUSTERS_MAX];
+        tally_init(&tally, &wiped->tally, &wiped->own, budget);
         client.tally = &tally;
 }
 
