@@ -5,6 +5,8 @@ import collections
 import mmap
 import os
 import random
+import re
+import shutil
 import socket
 import struct
 import time
@@ -41,6 +43,17 @@ def told(daemon):
     return collections.Counter({(row["node"], row["reason"]): row["count"] for row in daemon.ask("show", "stats")["decisions"]})
 
 
+def exposed(path):
+    """What Prometheus would scrape of it."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(path)
+        s.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        page = b"".join(iter(lambda: s.recv(65536), b"")).decode()
+    return collections.Counter({(node, reason): int(float(n)) for node, reason, n in re.findall(
+        r'^pinrouted_decisions_total\{cluster=".*?",node="(.*?)",reason="(.*?)"\} (\S+)$', page, re.M)})
+
+
 def processes(daemon):
     return daemon.ask("show", "stats")["stats"]["processes"]
 
@@ -69,14 +82,16 @@ class Decisions(harness.Scenario):
     def setUpClass(cls):
         cls.pg = cls.shared(harness.Cluster(replicas=2))
 
-    def begin(self):
-        daemon = self.daemon(self.pg)
+    def begin(self, options=None):
+        daemon = self.daemon(self.pg, options)
         worker, ledger = self.worker(daemon), Ledger()
         eventually(lambda: ledger.one(worker.read()).reason == "BALANCED", within=10)
         return daemon, worker, ledger
 
     def test_the_totals_are_what_the_processes_counted_and_outlive_them(self):
-        daemon, worker, ledger = self.begin()
+        metrics = os.path.join(harness.scratch(), "metrics.sock")
+        self.addCleanup(shutil.rmtree, os.path.dirname(metrics))
+        daemon, worker, ledger = self.begin({"http_listen": metrics})
         ledger.many(worker.reads(n=1000))
         ledger.one(worker.write())
         self.assertEqual(worker.record("main", "writer").status, "OK")
@@ -101,8 +116,9 @@ class Decisions(harness.Scenario):
         self.assertEqual((processes(daemon), told(daemon)), (2, ledger.was))
         for process in [*children[1:-1], worker]:
             process.kill()
+        self.assertEqual(exposed(metrics), ledger.was)
         eventually(lambda: processes(daemon) == 0, what="all are gone")
-        self.assertEqual(told(daemon), ledger.was)
+        self.assertEqual((exposed(metrics), told(daemon)), (ledger.was, ledger.was))
 
     def test_what_was_decided_before_the_daemon_came_is_told_and_a_restarted_one_counts_from_nothing(self):
         daemon = self.daemon(self.pg, start=False)

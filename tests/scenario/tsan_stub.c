@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "client/pinroute.h"
+#include "proto/counts.h"
 #include "tests/unit/fake_daemon.h"
 #include "tests/unit/live_store.h"
 
@@ -192,6 +193,23 @@ static void write_all(void)
         }
 }
 
+/* Memory to count in, new with each daemon; every other daemon is one that the store does not speak of. */
+static void hand_out(bool another)
+{
+        static const size_t size[2] = {sizeof(struct pnr_counts), sizeof(struct pnr_common)};
+        for (unsigned i = 0; i < 2; i++) {
+                int *fd = &fake.orders->handed[i];
+                if (fake.orders->n_handed)
+                        close(*fd);
+                FAKE_MUST((*fd = memfd_create("tsan", MFD_CLOEXEC | MFD_ALLOW_SEALING)) >= 0);
+                FAKE_MUST(ftruncate(*fd, (off_t)size[i]) == 0);
+                FAKE_MUST(fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
+        }
+        fake.orders->n_handed = 2;
+        fake.orders->features = PNR_FEATURE_COUNTS;
+        fake.orders->later = another;
+}
+
 static void misbehave(int seconds)
 {
         static const int kinds[] = {FAKE_ANSWERS, FAKE_NEVER, FAKE_ANSWERS, FAKE_CLOSES, FAKE_WRONG_NUMBER};
@@ -201,6 +219,7 @@ static void misbehave(int seconds)
                 poll(NULL, 0, 50);
                 if (i % 8 == 7) {
                         fake_kill(&fake);
+                        hand_out(i % 16 == 7);
                         fake_start(&fake, live.dir);
                 }
         }

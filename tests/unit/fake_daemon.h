@@ -20,6 +20,7 @@
 #include "proto/wire.h"
 
 #define FAKE_CLIENTS_MAX 256
+#define FAKE_EPOCH       77 /* as live_store.h's */
 
 #define FAKE_MUST(what)                                                                                      \
         do {                                                                                                 \
@@ -51,6 +52,7 @@ struct fake_orders {
         atomic_uint records_max;     /* keys that one may carry; 0: an older daemon */
         _Atomic uint64_t generation; /* of replies */
         _Atomic uint64_t turn;
+        atomic_uint later;        /* added to the epoch of its answers */
         atomic_uint features;     /* of HELLO's answer */
         atomic_uint counts;       /* requests for memory */
         atomic_uint breaks_on_it; /* closes instead of handing out */
@@ -98,7 +100,7 @@ static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_re
                   .op = q->op,
                   .number = q->number,
                   .status = q->op == PNR_OP_HELLO ? 0 : (uint32_t)atomic_load(&o->status),
-                  .epoch = 77,
+                  .epoch = FAKE_EPOCH + atomic_load(&o->later),
                   .now_ms = clock_ns() / CLOCK_NS_PER_MS + atomic_load(&o->ahead_ms),
                   .generation = atomic_load(&o->generation)},
                  0};
