@@ -13,6 +13,7 @@ import time
 import unittest
 
 import harness
+from fakepg import FakePg
 from harness import eventually
 
 HELLO, COUNTS = 1, 6
@@ -80,10 +81,12 @@ class Frame:
 class Decisions(harness.Scenario):
     @classmethod
     def setUpClass(cls):
-        cls.pg = cls.shared(harness.Cluster(replicas=2))
+        servers = [cls.shared(FakePg(mode)) for mode in ("good", "replica", "replica")]
+        cls.nodes = {"main": [f"{name} = {server.conninfo()} role={'replica' if i else 'primary'}"
+                              for i, (name, server) in enumerate(zip(("default", "shadow-1", "shadow-2"), servers))]}
 
     def begin(self, options=None):
-        daemon = self.daemon(self.pg, options)
+        daemon = self.daemon(self.nodes, options)
         worker, ledger = self.worker(daemon), Ledger()
         eventually(lambda: ledger.one(worker.read()).reason == "BALANCED", within=10)
         return daemon, worker, ledger
@@ -121,7 +124,7 @@ class Decisions(harness.Scenario):
         self.assertEqual((exposed(metrics), told(daemon)), (ledger.was, ledger.was))
 
     def test_what_was_decided_before_the_daemon_came_is_told_and_a_restarted_one_counts_from_nothing(self):
-        daemon = self.daemon(self.pg, start=False)
+        daemon = self.daemon(self.nodes, start=False)
         worker, ledger = self.worker(daemon), Ledger()
         for _ in range(5):
             self.assertEqual(ledger.one(worker.read()).reason, "STORE_UNAVAILABLE")
