@@ -22,6 +22,7 @@ static struct fake fake;
 static struct wiped *wiped;
 static struct ask client;
 static struct tally tally;
+static _Atomic uint64_t budget[PNR_CLUSTERS_MAX];
 static struct pnr_counts *family; /* as the daemon sees it */
 static const struct view_pulse pulse = {77, 1000};
 
@@ -49,7 +50,6 @@ static void setup(void)
         wiped = mmap(NULL, sizeof *wiped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         cr_assert(wiped != MAP_FAILED && madvise(wiped, sizeof *wiped, MADV_WIPEONFORK) == 0);
         cr_assert(ask_init(&client, &wiped->ask, dir));
-        static _Atomic uint64_t budget[PNR_CLUSTERS_MAX];
         tally_init(&tally, &wiped->tally, &wiped->own, budget);
         client.tally = &tally;
 }
