@@ -565,6 +565,16 @@ static unsigned handed(int client_fd, uint32_t *status)
         return n;
 }
 
+/* That connections were heard with; whose turn it is to go is decided by it. */
+static uint64_t heard(void)
+{
+        uint64_t n = 0;
+        struct conn *c;
+        TAILQ_FOREACH (c, &conns.by_use, by_use)
+                n += c->requests;
+        return n;
+}
+
 Test(conn, memory_to_count_in_is_handed_out_once_on_a_connection)
 {
         uint32_t status;
@@ -579,7 +589,9 @@ Test(conn, memory_to_count_in_is_handed_out_once_on_a_connection)
         cr_expect_eq(handed(b, &status), 2);
         cr_expect_eq(core.stats.counts_refused, 2);
         cr_expect_eq(core.stats.records, 0);
+        cr_expect_eq(heard(), 0, "that is no more than a second greeting");
         expect_served(a);
+        cr_expect_eq(heard(), 1);
         struct rlimit was, tight;
         cr_assert_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
         tight = (struct rlimit){(rlim_t)core.conf->max_clients, was.rlim_max};
