@@ -70,29 +70,10 @@ static uint32_t own_of(const struct facts *f, uint32_t nodes)
         return nodes & f->stay ? nodes & f->stay : affinity_of(f->cluster, nodes, f->key);
 }
 
-/* Of the nodes that the promise lets it go to, those that the bound does, too. */
-static struct choice bounded(const struct facts *f, struct choice so_far)
-{
-        if (!so_far.pool)
-                return so_far;
-        so_far.pool = recent(f->cluster, so_far.pool, f->bound, f->now);
-        so_far.reason = so_far.pool ? so_far.reason : PINROUTE_BEHIND;
-        return so_far;
-}
-
-struct choice choose(const struct facts *f)
+/* Of these nodes, those that the promise lets it go to. */
+static inline struct choice promised(const struct facts *f, uint32_t nodes, enum pinroute_reason why)
 {
         const volatile struct pnr_cluster *c = f->cluster;
-        if (choose_is_void(f))
-                return (struct choice){.reason = PINROUTE_STORE_UNAVAILABLE};
-        if (f->forced)
-                return (struct choice){.reason = PINROUTE_FORCED};
-        if ((f->keyed || f->bound.given) && choose_is_stale(f))
-                return (struct choice){.reason = PINROUTE_STORE_STALE};
-        uint32_t nodes = c->n_schedule ? c->scheduled & nodes_of(c) : 0;
-        bool owned = by_affinity(f);
-        if (owned)
-                nodes = own_of(f, nodes);
         if (f->keyed) {
                 struct need need = {0};
                 struct need floor = {.generation = c->floor_generation,
@@ -107,13 +88,37 @@ struct choice choose(const struct facts *f)
                                             ? 0
                                             : caught_up(c, nodes, &need, f->now);
                         enum pinroute_reason wait = pinned || failed ? PINROUTE_PINNED : PINROUTE_FLOOR;
-                        struct choice kept = {pool ? PINROUTE_CAUGHT_UP : wait, pool, left_ms};
-                        return f->bound.given ? bounded(f, kept) : kept;
+                        return (struct choice){pool ? PINROUTE_CAUGHT_UP : wait, pool, left_ms};
                 }
         }
-        enum pinroute_reason why = owned ? PINROUTE_AFFINITY : PINROUTE_BALANCED;
-        struct choice any = {.reason = nodes ? why : PINROUTE_NO_REPLICA, .pool = nodes};
-        return f->bound.given ? bounded(f, any) : any;
+        return (struct choice){.reason = nodes ? why : PINROUTE_NO_REPLICA, .pool = nodes};
+}
+
+/* More is asked: its own node, and of those that the promise lets it go to the ones that the bound does, too.  Apart, so
+ * that other reads do not pay for it. */
+static __attribute__((noinline)) struct choice particular(const struct facts *f, uint32_t nodes)
+{
+        struct choice choice = by_affinity(f) ? promised(f, own_of(f, nodes), PINROUTE_AFFINITY)
+                                              : promised(f, nodes, PINROUTE_BALANCED);
+        if (!f->bound.given || !choice.pool)
+                return choice;
+        choice.pool = recent(f->cluster, choice.pool, f->bound, f->now);
+        choice.reason = choice.pool ? choice.reason : PINROUTE_BEHIND;
+        return choice;
+}
+
+struct choice choose(const struct facts *f)
+{
+        const volatile struct pnr_cluster *c = f->cluster;
+        if (choose_is_void(f))
+                return (struct choice){.reason = PINROUTE_STORE_UNAVAILABLE};
+        if (f->forced)
+                return (struct choice){.reason = PINROUTE_FORCED};
+        if ((f->keyed || f->bound.given) && choose_is_stale(f))
+                return (struct choice){.reason = PINROUTE_STORE_STALE};
+        uint32_t nodes = c->n_schedule ? c->scheduled & nodes_of(c) : 0;
+        return by_affinity(f) || f->bound.given ? particular(f, nodes)
+                                                : promised(f, nodes, PINROUTE_BALANCED);
 }
 
 int choose_next(const struct pnr_cluster *cluster, uint32_t pool, uint64_t turn)
