@@ -187,10 +187,13 @@ class Telling(Asking):
         self.assertEqual(told["node_check_duration_seconds_count", node], checks)
 
     def test_what_an_operator_takes_out_is_said_to_be(self):
+        self.addCleanup(self.serving.ctl, "ready", "main/shadow-1")
         self.serving.ctl("drain", "main/shadow-1")
         self.assertEqual(self.value("node_state", cluster="main", node="shadow-1", state="drain"), 1)
         self.assertEqual(self.value("node_up", cluster="main", node="shadow-1", role="replica"), 1)
-        self.assertEqual(self.ask("/healthz?strict").status, 200)
+        page = self.ask("/healthz?strict")
+        self.assertEqual(page.status, 503)
+        self.assertIn("main: no replica is read from: drain or maint is in force for the only one", page.text)
         self.serving.ctl("ready", "main/shadow-1")
         self.assertEqual(self.value("node_state", cluster="main", node="shadow-1", state="UP"), 1)
 
