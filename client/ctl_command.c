@@ -151,12 +151,12 @@ static enum ctl_exit run_release(const struct ctl *ctl, const char *const arg[])
 static bool cluster_is_valid(const char *word)
 {
         char name[PNR_NAME_SIZE] = "";
-        if (strlen(word) < sizeof name)
-                memcpy(name, word, strlen(word));
-        if (!pnr_name_valid(name))
+        snprintf(name, sizeof name, "%s", word);
+        bool valid = strlen(word) < sizeof name && pnr_name_valid(name);
+        if (!valid)
                 ctl_fail(CTL_USAGE, NULL, "\"%s\" is not a cluster's name; `pinroutectl status` lists them",
                          word);
-        return pnr_name_valid(name);
+        return valid;
 }
 
 static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
@@ -166,7 +166,7 @@ static enum ctl_exit run_why(const struct ctl *ctl, const char *const arg[])
         char name[PNR_NAME_SIZE] = "";
         if (!cluster_is_valid(arg[0]) || !key_of(arg[1], &key))
                 return CTL_USAGE;
-        memcpy(name, arg[0], strlen(arg[0]));
+        snprintf(name, sizeof name, "%s", arg[0]);
         ctl_why_ask(&why, ctl->dir, name, key.bytes, key.len);
         if (why.status == VIEW_NO_CLUSTER)
                 return ctl_fail(CTL_ERROR, "E_CLUSTER",

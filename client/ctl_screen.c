@@ -35,7 +35,8 @@ static void put_line(struct pen *p, enum paint paint, const char *text)
         int width = (int)(p->view->columns < LINE_SIZE ? p->view->columns : LINE_SIZE - 1);
         snprintf(plain, sizeof plain, "%.*s", width, text);
         for (char *c = plain; *c; c++)
-                *c = (unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f ? '?' : *c;
+                if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+                        *c = '?';
         fprintf(p->to, "%s%s", p->used++ ? "\033[K\n" : "", on ? paints[paint] : "");
         fprintf(p->to, "%-*s%s", paint == BAR ? width : 0, plain, on ? "\033[0m" : "");
 }

@@ -142,7 +142,9 @@ static enum ctl_term_event read_key(char *key)
         ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
         if (n <= 0)
                 return CTL_TERM_END;
-        *key = bytes[0] == '\033' ? '\0' : bytes[0];
+        *key = '\0';
+        if (bytes[0] != '\033')
+                *key = bytes[0];
         return CTL_TERM_KEY;
 }
 

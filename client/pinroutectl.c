@@ -130,7 +130,7 @@ static bool parse(int argc, char **argv, enum ctl_exit *status)
                                                 {"help", no_argument, NULL, 'h'},
                                                 {"version", no_argument, NULL, 'V'},
 #define ROW(letter, name, argument, text)                                                                    \
-        {name, sizeof argument > 1 ? required_argument : no_argument, NULL, letter},
+        {name, sizeof(argument) > 1 ? required_argument : no_argument, NULL, letter},
                                                 CTL_OPTIONS(ROW)
 #undef ROW
                                                     {0}};
