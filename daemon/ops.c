@@ -206,7 +206,7 @@ static void cmd_explain(struct ops *ops, const struct words *w, struct json *j)
         const struct cluster *c = cluster_arg(ops, w->word[1], j);
         if (!c)
                 return;
-        if (!number_arg(w->word[2], UINT64_MAX, &generation)) {
+        if (!number_arg(w->word[2], INT64_MAX, &generation)) { /* what JSON's readers take */
                 refuse(j, "E_INVALID", "generation: as `peek` shows it; 0: of no pin");
                 return;
         }

@@ -170,6 +170,8 @@ Test(ops, a_pin_s_length_is_the_cluster_s_within_its_bounds)
         expect_refused("peek main 000000000000000700000000000000080", "E_INVALID");
         expect_refused("release main " KEY " 1 x", "E_INVALID");
         expect_refused("release main " KEY " 18446744073709551616 1", "E_INVALID");
+        expect_refused("explain main 9223372036854775808", "E_INVALID");
+        expect_refused("explain nobody 1", "E_CLUSTER");
         expect_refused("pin nobody " KEY " 5", "E_CLUSTER");
 }
 
