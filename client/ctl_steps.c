@@ -115,11 +115,18 @@ static void put_yes(const struct ctl_why *w, unsigned node, char *buf, size_t si
         snprintf(buf, size, needs ? "yes: has replayed %s" : "yes", at);
 }
 
+static bool by_affinity(const struct ctl_why *w) { return w->cluster.flags & PNR_CLUSTER_AFFINITY; }
+
+/* The one bit of the key's own replica, balance = affinity; 0: none is scheduled. */
+static uint32_t own_of(const struct ctl_why *w)
+{
+        return w->cluster.n_schedule ? affinity_of(&w->cluster, w->cluster.scheduled, w->key) : 0;
+}
+
 /* Does this key keep to another replica? */
 static bool is_anothers(const struct ctl_why *w, unsigned node)
 {
-        return w->cluster.flags & PNR_CLUSTER_AFFINITY &&
-               affinity_of(&w->cluster, w->cluster.scheduled, w->key) != 1u << node;
+        return by_affinity(w) && own_of(w) != 1u << node;
 }
 
 void ctl_steps_verdict(const struct ctl_why *w, unsigned node, char *buf, size_t size)
@@ -187,14 +194,28 @@ static void step_caught_up(const struct ctl_why *w, struct ctl_steps *s)
         }
         put_fence(w, fence, sizeof fence);
         step(s, "caught up", "%s; %s", fence,
-             w->choice.pool ? "who has it may serve" : "no replica of the schedule is known to have it");
+             w->choice.pool   ? "who has it may serve"
+             : by_affinity(w) ? "the key's own replica is not known to have it"
+                              : "no replica of the schedule is known to have it");
 }
 
 static void step_schedule(const struct ctl_why *w, struct ctl_steps *s)
 {
         char names[300];
         put_names(w, w->choice.pool, names, sizeof names);
-        step(s, "schedule", "%s", w->choice.pool ? names : "empty");
+        bool fails = w->cluster.flags & PNR_CLUSTER_NO_REPLICA_ERROR;
+        step(s, "schedule", "%s",
+             w->choice.pool ? names
+             : fails        ? "empty, and no_replica = error: the call fails with E_NO_REPLICA"
+                            : "empty");
+}
+
+static void step_own(const struct ctl_why *w, struct ctl_steps *s)
+{
+        char name[PNR_NAME_SIZE + 1];
+        put_names(w, own_of(w), name, sizeof name);
+        step(s, "own", "balance = affinity: of the replicas of the schedule, this key keeps to %s",
+             own_of(w) ? name : "none, it is empty");
 }
 
 void ctl_steps_of(const struct ctl_why *w, struct ctl_steps *s)
@@ -221,6 +242,8 @@ void ctl_steps_of(const struct ctl_why *w, struct ctl_steps *s)
         put_need(w, ctl_why_pin(w), pin, sizeof pin);
         put_need(w, floored ? &floor : NULL, of_all, sizeof of_all);
         step(s, "need", "pin: %s; floor: %s", pin, of_all);
+        if (by_affinity(w))
+                step_own(w, s);
         if (floored || ctl_why_pin(w))
                 step_caught_up(w, s);
         else

@@ -128,4 +128,29 @@ Test(ctl_steps, a_key_that_keeps_to_one_replica_is_kept_from_the_others)
         expect_last("schedule", own == 1 ? "shadow-1" : "shadow-2");
         expect_verdict(own, "yes");
         expect_verdict(3 - own, "no: the key keeps to another one (balance = affinity)");
+        struct ctl_steps s;
+        ctl_steps_of(&why, &s);
+        cr_assert_eq(s.n, 6);
+        cr_expect_str_eq(s.step[4].name, "own");
+        snprintf(text, sizeof text,
+                 "balance = affinity: of the replicas of the schedule, this key keeps to shadow-%u", own);
+        cr_expect_str_eq(s.step[4].text, text);
+}
+
+Test(ctl_steps, an_own_replica_that_lacks_the_write_and_an_empty_schedule_are_told)
+{
+        char name[PNR_NAME_SIZE] = "main";
+        live.cluster[0].flags = PNR_CLUSTER_AFFINITY | PNR_CLUSTER_NO_REPLICA_ERROR;
+        live.cluster[0].node[2].caught_up = 0;
+        live_beat(&live, 0);
+        ctl_why_free(&why);
+        ctl_why_ask(&why, live.dir, name, "alice", 5);
+        expect_last(
+            "caught up",
+            "its fence only the daemon knows, which does not answer; the key's own replica is not known "
+            "to have it");
+        live.cluster[0].n_schedule = 0;
+        live_beat(&live, 0);
+        ctl_why_ask(&why, live.dir, name, "bob", 3);
+        expect_last("schedule", "empty, and no_replica = error: the call fails with E_NO_REPLICA");
 }
