@@ -47,8 +47,8 @@ def includes(path, form):
     return [m[1] for m in (re.match(rf"\s*#\s*include\s+{form}", line) for line in lines(path)) if m]
 
 
-def run(*command, **options):
-    done = subprocess.run(command, cwd=SOURCE, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+def run(*command, directory=SOURCE, **options):
+    done = subprocess.run(command, cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     if done.returncode:
         raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}")
     return done.stdout
@@ -91,7 +91,7 @@ class Files(unittest.TestCase):
     def test_the_first_line_of_each_file_says_its_name_and_noun(self):
         bad = [path for path in files("proto/**/*.[ch]", "client/**/*.[ch]", "daemon/**/*.[ch]", "tests/**/*.[ch]", "bench/**/*.[ch]")
                if not lines(path)[0].startswith(f"/* {os.path.basename(path)} -- ")]
-        for path in files("tests/**/*.py", "tests/**/*.sh", "client/python/**/*.py", "bench/*.py", "run.sh"):
+        for path in files("tests/**/*.py", "tests/**/*.sh", "packaging/**/*.sh", "client/python/**/*.py", "bench/*.py", "run.sh"):
             first = next(line for line in lines(path) if not line.startswith("#!"))
             package, name = path.split("/")[-2:] if "/" in path else ("", path)
             names = f"{re.escape(name)}|{re.escape(package)}" if name == "__init__.py" else re.escape(name)
@@ -129,7 +129,8 @@ class Files(unittest.TestCase):
     def test_scripts_pass_shellcheck(self):
         tool = shutil.which("shellcheck")
         self.assertIsNotNone(tool)
-        run(tool, *files("run.sh", ".ci/run", "tests/**/*.sh", "packaging/completion/*.bash"))
+        run(tool, *files("run.sh", ".ci/run", "tests/**/*.sh", "packaging/**/*.sh", "packaging/completion/*.bash",
+                         "packaging/debian/*.post*"))
 
 
 class Library(unittest.TestCase):
@@ -163,47 +164,36 @@ class Library(unittest.TestCase):
 
 
 class Installation(unittest.TestCase):
-    """`cmake --install build/release --prefix P`, and a program of somebody else's."""
+    """`cmake --install build/release --prefix P`, and a program of somebody else's: tests/outside."""
 
-    PROGRAM = r"""
-#include <pinroute.h>
-#include <stdio.h>
-#include <string.h>
-int main(int argc, char **argv)
-{
-        struct pinroute *pr;
-        struct pinroute_decision d;
-        unsigned number;
-        if (argc != 2 || pinroute_open(&pr, argv[1]) != PINROUTE_OK)
-                return 1;
-        pinroute_cluster(pr, "main", &number);
-        pinroute_route_read(pr, number, "somebody", 8, &d);
-        pinroute_close(&pr);
-        puts(pinroute_reason_name(d.reason));
-        return strcmp(pinroute_version(), PINROUTE_VERSION);
-}
-"""
-
-    def test_it_gives_the_promised_files_and_an_outside_program_builds_and_runs(self):
-        build = os.path.join(BUILD, "house-release")
+    def built_outside(self, *commands):
+        """What it says without a daemon, made by these commands in a directory of its own that is a copy."""
         with tempfile.TemporaryDirectory() as place:
-            prefix = os.path.join(place, "prefix")
+            there = shutil.copytree(os.path.join(SOURCE, "tests", "outside"), os.path.join(place, "outside"))
+            for command in commands:
+                run(*command, env=self.env, directory=there)
+            program = next(path for path in ("outside", "build/outside") if os.path.isfile(os.path.join(there, path)))
+            done = subprocess.run([os.path.join(there, program), "main", "somebody"], text=True, stdout=subprocess.PIPE,
+                                  env={**self.env, "PINROUTE_DIR": place})
+            return done.stdout.split()[-1]
+
+    def test_it_gives_the_promised_files_and_outside_programs_find_them_build_and_run(self):
+        build = os.path.join(BUILD, "house-release")
+        with tempfile.TemporaryDirectory() as prefix:
             run("cmake", "--preset", "release", "-B", build)
             run("cmake", "--build", build)
             run("cmake", "--install", build, "--prefix", prefix)
             for path in ("bin/pinrouted", "bin/pinroutectl", "include/pinroute.h", "lib/libpinroute.so",
-                         "lib/libpinroute.so.0", "lib/pkgconfig/pinroute.pc"):
+                         "lib/libpinroute.so.0", "lib/pkgconfig/pinroute.pc", "lib/cmake/pinroute/pinrouteConfig.cmake"):
                 self.assertTrue(os.path.exists(os.path.join(prefix, path)), path)
-            program = os.path.join(place, "outside")
-            with open(program + ".c", "w", encoding="ascii") as f:
-                f.write(self.PROGRAM)
-            config = {**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig")}
-            flags = run("pkg-config", "--cflags", "--libs", "pinroute", env=config).split()
-            run("gcc", "-std=c99", "-Wall", "-Werror", program + ".c", "-o", program, *flags)
-            said = run(program, place, env={**os.environ, "LD_LIBRARY_PATH": os.path.join(prefix, "lib")})
-            self.assertEqual(said, "STORE_UNAVAILABLE\n")
-            flags = run("pkg-config", "--cflags", "--libs", "pinroute", "libpq", env=config).split()
-            run("gcc", "-Wall", "-Werror", os.path.join(SOURCE, "client/examples/prefork_server.c"), "-o", program, *flags)
+            self.env = {**os.environ, "PKG_CONFIG_PATH": os.path.join(prefix, "lib", "pkgconfig"),
+                        "CMAKE_PREFIX_PATH": prefix, "LD_LIBRARY_PATH": os.path.join(prefix, "lib")}
+            self.assertEqual(self.built_outside(["make"]), "STORE_UNAVAILABLE")
+            self.assertEqual(self.built_outside(["cmake", "-G", "Ninja", "-B", "build"], ["cmake", "--build", "build"]),
+                             "STORE_UNAVAILABLE")
+            flags = run("pkg-config", "--cflags", "--libs", "pinroute", "libpq", env=self.env).split()
+            run("gcc", "-Wall", "-Werror", os.path.join(SOURCE, "client/examples/prefork_server.c"), "-o",
+                os.path.join(prefix, "prefork_server"), *flags)
 
 
 if __name__ == "__main__":
