@@ -26,7 +26,7 @@ bench_packages=(libhiredis-dev libmemcached-dev) # not redis-server and memcache
 test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format clang-tidy shellcheck valgrind
         gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv
         chromium scdoc mandoc systemd python3-seccomp zsh)
-package_packages=(debhelper dh-python dpkg-dev fakeroot lintian python3-setuptools scdoc)
+package_packages=(debhelper dh-python dpkg-dev fakeroot lintian python3-dev scdoc)
 chroot_packages=(debootstrap)
 
 say() { printf '== %s\n' "$*"; }
