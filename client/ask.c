@@ -276,7 +276,7 @@ static void learn_clock(struct ask *a, int64_t asked_ms, int64_t now_ms, int64_t
 }
 
 /* The memory in which the daemon wants our decisions counted.  One that breaks the connection over it is not asked
- * again. */
+ * again; one that is slow is. */
 static enum outcome ask_for_memory(struct ask *a, const struct pnr_reply *hello, int64_t deadline_ns)
 {
         struct pnr_request q = {.op = PNR_OP_COUNTS};
@@ -287,6 +287,8 @@ static enum outcome ask_for_memory(struct ask *a, const struct pnr_reply *hello,
                 o = exchange_for(a, &q, deadline_ns, &r, &h);
                 if (o == DONE)
                         tally_have(a->tally, hello->epoch, h.fd[0], h.fd[1], clock_coarse().ms);
+                else if (o == LATE)
+                        tally_give_up(a->tally);
                 close_handed(&h);
         }
         if (o == DONE)
@@ -306,6 +308,7 @@ static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *
         if (o == DONE) {
                 learn_clock(a, asked_ms, now_ms, r->now_ms);
                 a->fresh->records_max = r->records_max;
+                a->fresh->greeted = true;
         }
         return o == DONE && a->tally ? ask_for_memory(a, r, deadline_ns) : o;
 }
@@ -469,11 +472,13 @@ int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
         struct guest g = guest_enter();
         drop_inherited(a);
         hang_up(a);
-        enum outcome o = reach(a, false, deadline_ns, false, r);
+        a->fresh->greeted = false;
+        reach(a, false, deadline_ns, false, r);
         hang_up(a);
+        bool greeted = a->fresh->greeted; /* whatever became of the memory that was asked for next */
         lock_give(&a->fresh->lock);
         guest_leave(g);
-        return o == DONE ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
+        return greeted ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
 }
 
 void ask_fini(struct ask *a)

@@ -32,6 +32,7 @@ struct ask_fresh {
         struct ask_socket socket;
         uint64_t number;      /* of the last request */
         uint32_t records_max; /* as this connection's HELLO said */
+        bool greeted;         /* one was answered */
         struct sent sent;
         unsigned failures;     /* in a row */
         int64_t open_until_ns; /* the breaker is open until then, or until the pulse differs from: */

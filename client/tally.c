@@ -207,6 +207,8 @@ void tally_have(struct tally *t, uint64_t epoch, int family, int common, int64_t
         settle(t, m);
 }
 
+void tally_give_up(struct tally *t) { atomic_store(&t->fresh->asking, 0); }
+
 _Atomic uint64_t *tally_budget(struct tally *t, unsigned number)
 {
         const struct tally_memory *m = atomic_load_explicit(&t->memory, memory_order_acquire);

@@ -99,6 +99,9 @@ void tally_met(struct tally *t, uint64_t epoch); /* and all was said */
  * size is not mapped: what can be cut off while it is mapped kills its reader. */
 void tally_have(struct tally *t, uint64_t epoch, int family, int common, int64_t now_ms);
 
+/* Its answer did not come in time: it may be asked again. */
+void tally_give_up(struct tally *t);
+
 /* The word of the budget of this cluster of the store: of the host, or while no daemon has handed one out, of this
  * process and its relatives.  Never NULL. */
 _Atomic uint64_t *tally_budget(struct tally *t, unsigned number);

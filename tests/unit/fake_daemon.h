@@ -56,6 +56,7 @@ struct fake_orders {
         atomic_uint features;     /* of HELLO's answer */
         atomic_uint counts;       /* requests for memory */
         atomic_uint breaks_on_it; /* closes instead of handing out */
+        atomic_uint keeps_it;     /* says nothing to it */
         atomic_uint n_handed;     /* descriptors, opened before fake_start(), that come with the answer */
         atomic_uint always;       /* and with every other */
         int handed[3];
@@ -119,7 +120,7 @@ static inline void fake_reply(struct fake_orders *o, int fd, const struct pnr_re
                 size = 0;
         if (kind == FAKE_LATE)
                 poll(NULL, 0, atomic_load(&o->late_ms));
-        if (kind != FAKE_NEVER)
+        if (kind != FAKE_NEVER && !(atomic_load(&o->keeps_it) && q->op == PNR_OP_COUNTS))
                 fake_send(o, fd, &out, size, q->op == PNR_OP_COUNTS || atomic_load(&o->always));
 }
 

@@ -148,6 +148,21 @@ Test(ask_memory, a_daemon_that_breaks_the_connection_over_it_is_asked_once)
         cr_expect_eq(fake.orders->counts, 1);
 }
 
+Test(ask_memory, where_it_does_not_come_in_time_the_greeting_holds_and_it_is_asked_for_again)
+{
+        struct pnr_reply r;
+        fake.orders->keeps_it = 1;
+        fake.orders->turn = 41;
+        cr_expect_eq(ask_hello(&client, clock_ns() + 200 * MS, &r), PINROUTE_OK);
+        cr_expect_eq(r.turn, 41);
+        cr_expect(tally_may_meet(&tally, 77, 1));
+        cr_expect_not(counts_in_the_daemons());
+        fake.orders->keeps_it = 0;
+        cr_expect_eq(ask_hello(&client, clock_ns() + 5000 * MS, &r), PINROUTE_OK);
+        cr_expect(counts_in_the_daemons());
+        cr_expect_not(tally_may_meet(&tally, 77, 5000));
+}
+
 Test(ask_memory, without_a_descriptor_for_it_there_is_none_and_the_record_is_made)
 {
         int next = dup(0);
