@@ -104,13 +104,11 @@ Test(reads, keys_with_a_replica_of_their_own_take_no_turns_from_keyless_reads)
 
 Test(reads, a_key_s_own_replica_is_the_primary_s_only_stand_in_while_it_is_pinned)
 {
-        const char *mine = NULL, *other = NULL;
-        char key[16];
+        char key[16], mine[16] = "", other[16] = "";
         by_affinity();
-        for (unsigned i = 0; !mine || !other; i++) {
+        for (unsigned i = 0; !*mine || !*other; i++) {
                 snprintf(key, sizeof key, "key-%u", i);
-                const char **at = strcmp(own(key), "shadow-2") == 0 ? &mine : &other;
-                *at = *at ? *at : strdup(key);
+                strcpy(strcmp(own(key), "shadow-2") == 0 ? mine : other, key);
         }
         live.cluster[0].node[2].caught_up = 8;
         live_beat(&live, 0);
