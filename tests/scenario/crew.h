@@ -25,7 +25,7 @@
                 }                                                                                            \
         } while (0)
 
-#define CREW_REASONS (PINROUTE_WRITE + 1)
+#define CREW_REASONS (PINROUTE_OVER_BUDGET + 1)
 
 static inline int64_t crew_now_us(void)
 {

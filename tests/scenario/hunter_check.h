@@ -355,7 +355,8 @@ check_violation(struct check *c, int pid, const struct hunt_event *e, const char
 
 static bool check_unpinned(const struct hunt_event *e)
 {
-        return e->reason == PINROUTE_BALANCED || e->reason == PINROUTE_NO_REPLICA;
+        return e->reason == PINROUTE_BALANCED || e->reason == PINROUTE_AFFINITY ||
+               e->reason == PINROUTE_NO_REPLICA;
 }
 
 /* Rules 1 and 2, for a key: no stale read, no acknowledged pin or hold lost. */

@@ -30,7 +30,7 @@
 #define PAIRS_MAX  32
 #define KEYS_MAX   8192
 #define NODES_MAX  16
-#define REASONS    (PINROUTE_WRITE + 1)
+#define REASONS    (PINROUTE_OVER_BUDGET + 1)
 #define TIMEOUT_MS 5000
 
 /* The k-th key of this pair was committed and recorded with this value. */
