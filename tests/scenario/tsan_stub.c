@@ -12,12 +12,14 @@
 
 #define READERS   3
 #define RECORDERS 2
+#define BUDGET    50
 
 static struct live live;
 static struct fake fake;
 static struct pinroute *pr;
-static unsigned cluster;
+static unsigned cluster, empty; /* empty: has no replica, and a budget */
 static atomic_bool stop;
+static atomic_long let_in;
 
 struct tally {
         const char *what;
@@ -47,6 +49,16 @@ static bool unkeyed_is_sound(int status, const struct pinroute_decision *d, stru
         return d->reason == PINROUTE_BALANCED ? replica && status == PINROUTE_OK : keyed_is_safe(status, d);
 }
 
+static bool is_budgeted(int status, const struct pinroute_decision *d)
+{
+        if (status == PINROUTE_OK && d->reason == PINROUTE_NO_REPLICA)
+                atomic_fetch_add(&let_in, 1);
+        bool known = status == PINROUTE_OK || status == PINROUTE_E_STORE || status == PINROUTE_E_CLUSTER;
+        return d->role == PINROUTE_PRIMARY && d->reason == PINROUTE_OVER_BUDGET
+                   ? status == PINROUTE_E_NO_REPLICA
+                   : known;
+}
+
 static void *read_all(void *arg)
 {
         struct tally *t = arg;
@@ -57,9 +69,15 @@ static void *read_all(void *arg)
                 note(t, keyed_is_safe(status, &d));
                 status = pinroute_route_read(pr, cluster, NULL, 0, &d);
                 note(t, unkeyed_is_sound(status, &d, t));
+                status = pinroute_route_read(pr, empty, NULL, 0, &d);
+                note(t, is_budgeted(status, &d));
+                status = pinroute_route_read_within(pr, cluster, "writer", 6, 60000, &d);
+                note(t, keyed_is_safe(status, &d));
                 pinroute_scope_begin(&s, pr, cluster, "scoped", 6);
                 for (int i = 0; i < 3; i++) {
                         status = pinroute_scope_read(&s, &d);
+                        note(t, keyed_is_safe(status, &d));
+                        status = pinroute_scope_read_within(&s, 60000, &d);
                         note(t, keyed_is_safe(status, &d));
                 }
                 {
@@ -242,6 +260,7 @@ int main(int argc, char **argv)
         live_init(&live);
         live.cluster[0].floor_generation = 9;
         live.cluster[0].floor_until_ms = live_now() + 60000;
+        live.cluster[1].primary_budget = BUDGET;
         live_beat(&live, 0);
         live_keys(&live, 1, 2);
         fake_start(&fake, live.dir);
@@ -251,7 +270,9 @@ int main(int argc, char **argv)
                 write_all();
         FAKE_MUST(pinroute_open(&pr, live.dir) == PINROUTE_OK);
         FAKE_MUST(pinroute_cluster(pr, "main", &cluster) == PINROUTE_OK);
+        FAKE_MUST(pinroute_cluster(pr, "other", &empty) == PINROUTE_OK);
         FAKE_MUST(pinroute_set_timeout(pr, 20) == PINROUTE_OK);
+        int64_t began = live_now() / 1000;
         for (int i = 0; i < READERS; i++)
                 FAKE_MUST(pthread_create(&thread[n++], NULL, read_all, &tally[0]) == 0);
         for (int i = 0; i < RECORDERS; i++)
@@ -262,6 +283,7 @@ int main(int argc, char **argv)
         atomic_store(&stop, true);
         while (n > 0)
                 pthread_join(thread[--n], NULL);
+        note(&tally[0], let_in > 0 && let_in <= BUDGET * (live_now() / 1000 - began + 1));
         kill(writer, SIGKILL);
         waitpid(writer, NULL, 0);
         pinroute_close(&pr);
