@@ -117,11 +117,11 @@ class Completion(unittest.TestCase):
         def expect(pattern):
             nonlocal said
             deadline = time.monotonic() + 20
-            while not re.search(pattern, said):
+            while not (found := re.search(pattern, said)):
                 self.assertLess(time.monotonic(), deadline, said)
                 if select.select([fd], [], [], 0.1)[0]:
                     said += os.read(fd, 65536)
-            said = b""
+            said = said[found.end():]
 
         os.write(fd, f"PS1='ready> '; unsetopt zle_bracketed_paste; fpath=({PLACE} $fpath); autoload -Uz compinit; compinit -u -D; "
                      "bindkey '^I' complete-word; print is=$_comps[pinroutectl]\n".encode())
