@@ -415,9 +415,9 @@ static int loop(void)
                 if (d.core.counts)
                         counts_turn(d.core.counts, d.core.n_clusters, now);
                 d.core.stats.prober_starts = d.child.starts;
+                manager_turn(&d.manager, &d.core, now); /* before READY: whoever waits for that may look */
                 mind_silence(now);
                 mind_sockets(now);
-                manager_turn(&d.manager, &d.core, now);
                 arm_tick(now);
                 note_turn(turn_ended());
                 event_base_loop(d.base, EVLOOP_ONCE);

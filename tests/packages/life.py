@@ -262,13 +262,12 @@ class Life:
 
     def removed(self):
         m = self.machine
-        packages = ["pinrouted", "libpinroute0", "libpinroute-dev", "python3-pinroute"]
         with step("removed: the daemon ends, the config stays"):
-            m.apt("remove", *packages)
+            m.apt("remove", "pinrouted", "libpinroute0", "libpinroute-dev", "python3-pinroute")
             must(os.path.exists(m.path(CONFIG)) and not os.path.exists(m.path("/usr/sbin/pinrouted")), "what is left?")
             must(m.service("ActiveState") == "inactive", "it runs still")
         with step("purged: nothing is left but its user and groups"):
-            m.apt("purge", *packages)
+            m.apt("purge", "pinrouted")
             left = m.run("find", "/", "-xdev", "(", "-path", "/opt", "-o", "-path", "/home", "-o", "-path", "/var/log", ")",
                          "-prune", "-o", "-iname", "*pinroute*", "-print").split()
             left += m.run("find", "/run", "-iname", "*pinroute*").split()

@@ -68,7 +68,7 @@ class Service(harness.Scenario):
 
     def test_the_daemon_and_its_prober_make_no_system_call_that_the_unit_forbids_and_the_manager_hears_how_it_is(self):
         daemon, manager = self.service, self.manager
-        manager.hears("READY=1", "WATCHDOG=1", "STATUS=0 of 0 replicas of main in rotation, 0 pins")
+        manager.hears("STATUS=0 of 0 replicas of main in rotation, 0 pins", "READY=1", "WATCHDOG=1")
         eventually(lambda: daemon.ask("show", "nodes")["nodes"][0]["state"] == "UP", what="the prober asks")
         worker = self.worker(daemon)
         self.assertEqual(worker.record("main", "alice").status, "OK")

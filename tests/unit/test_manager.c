@@ -113,6 +113,10 @@ Test(manager, it_hears_why_a_daemon_does_not_serve_yet)
         core.silent_until = mono_plus(core_now, 500);
         turn(0);
         cr_expect_str_eq(heard(), "STATUS=waiting until no process can trust an earlier store");
+        turn(499);
+        cr_expect_str_eq(heard(), "");
+        turn(1);
+        cr_expect(strstr(heard(), " pins"), "that it serves it hears at once");
 }
 
 Test(manager, more_clusters_than_a_line_holds_are_cut)
