@@ -76,9 +76,7 @@ void manager_status(const struct core *core, struct mono now, char status[MANAGE
 static void say_status(struct manager *m, const struct core *core, struct mono now)
 {
         char status[MANAGER_STATUS_MAX], message[MANAGER_STATUS_MAX + 8];
-        m->status_due = core_is_silent(core, now)
-                            ? now
-                            : mono_plus(now, STATUS_MS); /* its end is no status to wait for */
+        m->status_due = core_is_silent(core, now) ? now : mono_plus(now, STATUS_MS);
         manager_status(core, now, status);
         if (!strcmp(status, m->said))
                 return;

@@ -17,7 +17,7 @@ struct manager {
 void manager_init(struct manager *m, struct mono now);
 
 /* From the loop, at each turn: a loop that stands still is not petted.  One datagram each third of the time that the
- * manager waits, and another, at most once a second, when the status has changed. */
+ * manager waits, and another when the status has changed, at most once a second, but at once when we begin to serve. */
 void manager_turn(struct manager *m, const struct core *core, struct mono now);
 
 /* Around a reload, whatever comes of it. */

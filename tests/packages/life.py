@@ -194,13 +194,16 @@ class Life:
 
     def used(self):
         m = self.machine
-        with step("servers are put into the config, and a reload takes them"):
+        with step("servers are put into the config, and a reload takes them, but not a mistake"):
             text = m.read(CONFIG)
             nodes = "\n".join(self.servers.nodes())
             text = text.replace("[cluster main]\n", "[cluster main]\nearly_release = off\npin_seconds = 300\n")
             m.write(CONFIG, re.sub(r"(?m)^default = .*$", nodes, text))
             m.run("pinrouted", "-t", "-c", CONFIG)
             m.run("systemctl", "reload", "pinrouted")
+            m.write(CONFIG, m.read(CONFIG).replace("early_release = off", "early_release = of"))
+            m.fails("systemctl", "reload", "pinrouted", user="root")
+            m.write(CONFIG, m.read(CONFIG).replace("early_release = of\n", "early_release = off\n"))
             harness.eventually(lambda: m.service("StatusText").startswith("1 of 1 replica of main in rotation"), 20, every=0.1)
         with step("a worker's program is built with libpinroute-dev, and records a write"):
             m.run("useradd", "--create-home", "--groups", "pinroute-workers", "app")
@@ -237,7 +240,7 @@ class Life:
             self.assert_pinned()
             m.run("rm", "-r", "/run/systemd/system/pinrouted.service.d")
             m.run("systemctl", "daemon-reload")
-        with step("it logs to the host's syslog, when told to, and its prober does"):
+        with step("it logs to the host's syslog, when told to"):
             m.write(CONFIG, m.read(CONFIG).replace("[pinrouted]\n", "[pinrouted]\nlog_to = syslog\n", 1))
             m.run("systemctl", "restart", "pinrouted")
             self.assert_serves()
