@@ -1,5 +1,5 @@
 /* handle.h -- the handle behind pinroute.h, as far as scopes, tokens and records need it.
- * handle.c is the only file that knows what lies in it. */
+ * handle_in.h has what lies in it. */
 #ifndef PINROUTE_HANDLE_H
 #define PINROUTE_HANDLE_H
 

@@ -1,5 +1,5 @@
 /* recall.h -- what the newest snapshot said of one cluster, kept so that the next read need not walk to it.
- * Pure but for its own memory: no I/O, no clock, no lock.  handle.c asks it before it asks the store.
+ * Pure but for its own memory: no I/O, no clock, no lock.  route.c asks it before it asks the store.
  * Who reads while another thread writes finds nothing, which costs a walk through the store.  Zeros hold nothing. */
 #ifndef PINROUTE_RECALL_H
 #define PINROUTE_RECALL_H
@@ -62,10 +62,10 @@ static inline __attribute__((always_inline)) bool recall_get(const struct recall
         ret->plain.pool = SEQUENCE_LOAD(r->pool);
         ret->plain.pin_left_ms = 0;
         ret->floor_end_ms = SEQUENCE_LOAD(r->floor_end_ms);
-        for (unsigned i = 0; i < PNR_SPREAD_TERMS; i++) {
-                ret->spread.place[i] = SEQUENCE_LOAD(r->place[i]);
-                ret->spread.tag[i] = SEQUENCE_LOAD(r->tag[i]);
-        }
+        static_assert(PNR_SPREAD_TERMS == 3, "each by itself: gcc's analyzer loses count of them in a loop");
+        ret->spread = (struct pnr_spread){
+            .place = {SEQUENCE_LOAD(r->place[0]), SEQUENCE_LOAD(r->place[1]), SEQUENCE_LOAD(r->place[2])},
+            .tag = {SEQUENCE_LOAD(r->tag[0]), SEQUENCE_LOAD(r->tag[1]), SEQUENCE_LOAD(r->tag[2])}};
         return sequence_is_whole(sequence) && sequence_holds(&r->sequence, sequence);
 }
 

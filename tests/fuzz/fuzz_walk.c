@@ -224,7 +224,7 @@ static void read_keys(void)
         (void)walk_holds(&view.walk, &snap);
 }
 
-/* A read as handle.c decides it; returns whether the pin of key `number` was found. */
+/* A read as route.c decides it; returns whether the pin of key `number` was found. */
 static bool decide(const char name[PNR_NAME_SIZE], uint64_t number)
 {
         struct pnr_key key = pnr_key_of(&number, sizeof number);

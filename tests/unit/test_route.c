@@ -1,4 +1,4 @@
-/* test_reads.c -- the public reads where more is asked of them: a key's own replica, a bound, a budget. */
+/* test_route.c -- the public reads: a key's own replica, a bound, a budget; the others are in test_handle.c. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ static void teardown(void)
         live_fini(&live);
 }
 
-TestSuite(reads, .init = setup, .fini = teardown);
+TestSuite(route, .init = setup, .fini = teardown);
 
 static struct pinroute_decision is(int status, struct pinroute_decision d, int reason)
 {
@@ -75,7 +75,7 @@ static const char *own(const char *key)
         return c->node[__builtin_ctz(affinity_of(c, c->scheduled, pnr_key_of(key, strlen(key))))].name;
 }
 
-Test(reads, by_affinity_a_key_goes_to_its_own_replica_each_time)
+Test(route, by_affinity_a_key_goes_to_its_own_replica_each_time)
 {
         unsigned first = 0;
         by_affinity();
@@ -91,7 +91,7 @@ Test(reads, by_affinity_a_key_goes_to_its_own_replica_each_time)
         cr_expect(first > 400 && first < 600, "%u", first);
 }
 
-Test(reads, keys_with_a_replica_of_their_own_take_no_turns_from_keyless_reads)
+Test(route, keys_with_a_replica_of_their_own_take_no_turns_from_keyless_reads)
 {
         unsigned first = 0;
         by_affinity();
@@ -102,7 +102,7 @@ Test(reads, keys_with_a_replica_of_their_own_take_no_turns_from_keyless_reads)
         cr_expect_eq(first, 50);
 }
 
-Test(reads, a_key_s_own_replica_is_the_primary_s_only_stand_in_while_it_is_pinned)
+Test(route, a_key_s_own_replica_is_the_primary_s_only_stand_in_while_it_is_pinned)
 {
         char key[16], mine[16] = "", other[16] = "";
         by_affinity();
@@ -120,7 +120,7 @@ Test(reads, a_key_s_own_replica_is_the_primary_s_only_stand_in_while_it_is_pinne
         }
 }
 
-Test(reads, a_reload_turns_affinity_on_and_off)
+Test(route, a_reload_turns_affinity_on_and_off)
 {
         expect_read("me", PINROUTE_BALANCED);
         by_affinity();
@@ -143,7 +143,7 @@ static void known_as_of(int64_t ms_ago, unsigned node)
         live_beat(&live, 0);
 }
 
-Test(reads, within_a_bound_only_replicas_that_are_known_to_be_recent_are_named)
+Test(route, within_a_bound_only_replicas_that_are_known_to_be_recent_are_named)
 {
         expect_within(NULL, 60000, PINROUTE_BEHIND);
         known_as_of(10000, 1);
@@ -159,7 +159,7 @@ Test(reads, within_a_bound_only_replicas_that_are_known_to_be_recent_are_named)
         expect_within("me", 60000, PINROUTE_PINNED);
 }
 
-Test(reads, a_bound_of_the_wrong_call_is_refused_with_the_primary)
+Test(route, a_bound_of_the_wrong_call_is_refused_with_the_primary)
 {
         struct pinroute_decision d;
         cr_expect_eq(pinroute_route_read_within(pr, cluster, NULL, 0, 1000, NULL), PINROUTE_E_INVALID);
@@ -182,7 +182,7 @@ static struct pinroute_decision scope_read(struct pinroute_scope *s, int reason)
         return is(pinroute_scope_read(s, &d), d, reason);
 }
 
-Test(reads, a_scope_keeps_its_replica_while_that_is_within_the_bound)
+Test(route, a_scope_keeps_its_replica_while_that_is_within_the_bound)
 {
         struct pinroute_scope s;
         known_as_of(1000, 1);
@@ -196,7 +196,7 @@ Test(reads, a_scope_keeps_its_replica_while_that_is_within_the_bound)
                           "it would have been repeated, and is older by now");
 }
 
-Test(reads, a_scope_that_a_bound_has_sent_to_the_primary_stays_there)
+Test(route, a_scope_that_a_bound_has_sent_to_the_primary_stays_there)
 {
         struct pinroute_scope s;
         known_as_of(30000, 1);
@@ -211,7 +211,7 @@ Test(reads, a_scope_that_a_bound_has_sent_to_the_primary_stays_there)
         scope_within(&s, 20000, PINROUTE_FORCED);
 }
 
-Test(reads, by_affinity_a_scope_stays_where_it_has_read_when_its_key_changes)
+Test(route, by_affinity_a_scope_stays_where_it_has_read_when_its_key_changes)
 {
         struct pinroute_scope s;
         char key[16] = "key-0";
@@ -258,7 +258,7 @@ static unsigned let_in(void)
         return n;
 }
 
-Test(reads, the_primary_takes_no_more_reads_without_key_or_replica_than_its_budget)
+Test(route, the_primary_takes_no_more_reads_without_key_or_replica_than_its_budget)
 {
         no_replica(5);
         next_second();
@@ -270,7 +270,7 @@ Test(reads, the_primary_takes_no_more_reads_without_key_or_replica_than_its_budg
 }
 
 /* This daemon hands out no memory for it. */
-Test(reads, a_family_of_processes_has_one_budget)
+Test(route, a_family_of_processes_has_one_budget)
 {
         int pipes[2];
         unsigned all = 0, one;
@@ -290,7 +290,7 @@ Test(reads, a_family_of_processes_has_one_budget)
         cr_expect_eq(all, 20);
 }
 
-Test(reads, what_a_promise_sends_to_the_primary_is_on_no_budget)
+Test(route, what_a_promise_sends_to_the_primary_is_on_no_budget)
 {
         struct pinroute_decision d;
         live_pin(&live, "me", 2, 8, 60000, 0);
@@ -306,7 +306,7 @@ Test(reads, what_a_promise_sends_to_the_primary_is_on_no_budget)
         }
 }
 
-Test(reads, a_request_that_was_let_in_is_served_to_its_end)
+Test(route, a_request_that_was_let_in_is_served_to_its_end)
 {
         struct pinroute_scope in, out;
         no_replica(1);
@@ -319,7 +319,7 @@ Test(reads, a_request_that_was_let_in_is_served_to_its_end)
                 scope_read(&in, PINROUTE_NO_REPLICA);
 }
 
-Test(reads, with_no_replica_error_the_budget_is_not_asked)
+Test(route, with_no_replica_error_the_budget_is_not_asked)
 {
         struct pinroute_decision d;
         no_replica(1);
