@@ -179,6 +179,11 @@ class Story(harness.Scenario):
 
     # -- primary_budget --
 
+    def counted(self, *reasons):
+        """What all processes have been told so far, by the daemon's count."""
+        said = self.system.ask("show", "stats")["decisions"]
+        return [sum(d["count"] for d in said if d["reason"] == reason) for reason in reasons]
+
     def test_while_all_replicas_are_dead_the_primary_takes_no_more_keyless_reads_than_its_budget(self):
         self.serve(primary_budget=BUDGET, **LONG)
         self.assertEqual(self.reader.record("main", "wrote", 60).status, "OK")
@@ -189,6 +194,7 @@ class Story(harness.Scenario):
         crowd, pinned = [self.worker(self.system) for _ in range(4)], self.worker(self.system)
         for worker in (*crowd, pinned):
             worker.number("main")
+        before = self.counted("NO_REPLICA", "OVER_BUDGET")
         began = time.monotonic()
         for worker in crowd:
             worker.start_spin("main", None, size(10000, 1300))
@@ -203,6 +209,7 @@ class Story(harness.Scenario):
         self.assertLessEqual(went, BUDGET * (int(ended) - int(began) + 1))
         self.assertGreaterEqual(went, BUDGET * (int(ended) - int(began) - 1))
         self.assertGreater(refused, 1000)
+        self.assertEqual([now - was for now, was in zip(self.counted("NO_REPLICA", "OVER_BUDGET"), before)], [went, refused])
         wrote = pinned.answer()
         self.assertEqual((wrote.status, set(wrote.by_reason())), ("OK", {"PINNED"}))
         for _ in range(10):
