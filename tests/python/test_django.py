@@ -164,6 +164,10 @@ class Reads(Case):
             self.assertLessEqual(abs(seen["shadow-1"] - 50), 2)
         self.assertEqual(routing.db_for_write(Note), "default")
 
+    def test_a_replica_may_be_asked_for_that_is_at_most_so_far_behind(self):
+        eventually(lambda: get_replica(within_ms=20000) in REPLICAS, 10)
+        self.assertEqual(get_replica(within_ms=0), "default")
+
     def test_one_request_sees_one_database_and_the_next_another(self):
         self.view(lambda request: HttpResponse(" ".join({read() for _ in range(5)})))
         seen = [Client().get("/view").content.decode() for _ in range(10)]

@@ -267,6 +267,10 @@ print(multidb.ReplicaRouter().db_for_read(None), PINNING_SECONDS)""")
                 heard = self.warnings_of(lambda: self.assertEqual([read(), multidb.get_replica()], ["default"] * 2))
                 self.assertEqual(heard.count(UserWarning), 1, heard)
 
+    def test_without_a_daemon_nobody_knows_how_far_behind_a_replica_is(self):
+        self.assertIn(multidb.get_replica(), REPLICAS)
+        self.assertEqual(multidb.get_replica(within_ms=60000), "default")
+
     def test_t6_a_pin_outside_of_requests_ends_by_itself(self):
         clock = Clock()
         with mock.patch.object(state, "time", clock):

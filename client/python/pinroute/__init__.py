@@ -8,6 +8,9 @@
         ...
         scope.wrote()                             # recorded at the end of the block: be behind COMMIT by then
 
+A read that may be at most so far behind gives a bound: router.node_for_read(main, key, within_ms=2000), or
+scope.read(within_ms=2000).node; the primary answers it where no replica is known to be so recent.
+
 A guest in the process: it never logs, starts no thread, and raises only for wrong arguments.  Whatever is wrong
 with the daemon or its store, the answer is the primary.  Calls that may wait for the daemon (record_write,
 record_writes, hold, Scope.end and Scope.accept) let other threads run, and end by the router's timeout.

@@ -19,7 +19,7 @@ function of yours instead.
     db_write                decorator: this view writes
     mark_written()          this request has written, by raw SQL
     request_scope(...)      a job is a request, too; token() is for its payload
-    get_replica()           an alias, for connections[...]
+    get_replica()           an alias, for connections[...]; with within_ms=..., of one that is at most so far behind
 
 Reads go to the primary while a transaction is open there, and whenever pinrouted or its store cannot be used.  Without
 any PINROUTE_* setting and without pinrouted, reads rotate through REPLICA_DATABASES as django-multidb-router does it.

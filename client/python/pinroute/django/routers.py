@@ -14,9 +14,11 @@ _forced = pinroute._forced.get
 _here = state.here
 
 
-def get_replica():
-    """The alias of a replica that may be read from now, the next one in turn; the primary's when there is none."""
-    return site().get_replica()
+def get_replica(within_ms=None):
+    """The alias of a replica that may be read from now, the next one in turn; the primary's when there is none.
+
+    within_ms   it may be at most so far behind: `Note.objects.using(get_replica(within_ms=5000))`"""
+    return site().get_replica(within_ms)
 
 
 class ReplicaRouter:

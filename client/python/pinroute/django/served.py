@@ -49,9 +49,9 @@ class ServedSite:
             return group.primary
         return group.nodes[self.router.node_for_read(self.clusters[group.number])]
 
-    def get_replica(self):
+    def get_replica(self, within_ms=None):
         group = self.groups.first
-        return group.nodes[self.router.node_for_read(self.clusters[0])]
+        return group.nodes[self.router.node_for_read(self.clusters[0], None, within_ms)]
 
     def read(self, model):
         """A read outside of any request."""
