@@ -339,6 +339,36 @@ class Ctl(unittest.TestCase):
         self.fake({"ok": True, "nodes": [{"name": "a\x1b]0;x\x07\n\x7f", "why": "\r\x1b[2J", "state": "DOWN"}]})
         self.assertNotRegex(self.expect(["show", "nodes"], 0).stdout, r"[^\n\x20-\x7e]")
 
+    # ---- watch ----
+
+    @staticmethod
+    def stream(epoch, *numbers):
+        lines = [{"ok": True, "epoch": epoch}] + [{"event": "news", "number": n, "wall_ms": 0, "level": "info", "text": f"{epoch}{n}"}
+                                                  for n in numbers]
+        return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+    def test_watch_tells_each_event_once_however_often_its_connection_is_lost(self):
+        answers = [self.stream("a", 1, 2), b"", self.stream("a", 1, 2, 3), self.stream("b", 1)]
+        daemon = FakeDaemon(self.dir, lambda line: answers.pop(0) if answers else None)
+        self.addCleanup(daemon.close)
+        watch = harness.spawn([CTL, "-d", self.dir, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        harness.eventually(lambda: len(daemon.requests) == 5, 10)
+        watch.send_signal(harness.signal.SIGINT)
+        out, told = watch.communicate(timeout=10)
+        self.assertEqual(watch.returncode, 0)
+        self.assertEqual([line.split()[-1] for line in out.splitlines()], ["a1", "a2", "a3", "b1"])
+        self.assertEqual([line.split()[3] for line in told.splitlines()], ["has", "is", "has", "is", "has"])
+        self.assertEqual(daemon.requests[0], "watch %2A pins\n")
+
+    def test_watch_ends_where_what_answers_is_no_daemon_of_ours(self):
+        for raw in (b"", b"HTTP/1.1 400\r\n", b"[1]\n", b"x" * 10000):
+            with FakeDaemon(self.dir, lambda line, raw=raw: raw):
+                self.expect(["watch"], 1, "", "the answer is not what was expected")
+        with FakeDaemon(self.dir, lambda line: {"ok": False, "error": "full", "code": "E_BUSY"}):
+            self.expect_json_failure(["watch"], 1, "E_BUSY", "full")
+
+    # ---- what is printed as it is ----
+
     def test_metrics_are_printed_as_they_are(self):
         self.fake({"ok": True, "metrics": "# HELP a b\na{c=\"d\"} 1\n\u001b"})
         self.expect(["metrics"], 0, '# HELP a b\na{c="d"} 1\n?')
