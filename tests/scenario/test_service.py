@@ -66,6 +66,13 @@ class Service(harness.Scenario):
     def configure(self, nodes, **options):
         self.service.write_config({"main": nodes}, {**self.options, **options}, {"check_interval": "100ms", "check_timeout": "100ms"})
 
+    def page(self, path):
+        """The first line of its answer, over the socket that http_listen names."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.options["http_listen"])
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            return s.makefile().readline()
+
     def test_the_daemon_and_its_prober_make_no_system_call_that_the_unit_forbids_and_the_manager_hears_how_it_is(self):
         daemon, manager = self.service, self.manager
         manager.hears("STATUS=0 of 0 replicas of main in rotation, 0 pins", "READY=1", "WATCHDOG=1")
@@ -73,6 +80,8 @@ class Service(harness.Scenario):
         worker = self.worker(daemon)
         self.assertEqual(worker.record("main", "alice").status, "OK")
         daemon.ctl("pin", "main", "bob")
+        for path in ("/metrics", "/healthz"):
+            self.assertEqual(self.page(path), "HTTP/1.1 200 OK\n")
         manager.hears("STATUS=0 of 0 replicas of main in rotation, 2 pins")
         self.configure([*self.nodes, "shadow-1 = host=127.0.0.1 port=1 dbname=app user=pinroute"], max_clients=3000)
         daemon.reload()
