@@ -13,7 +13,7 @@
 
 #include "proto/counts.h"
 
-#define READS_AT_ONCE 4096 /* of a page each, 0.4 us; the loop may not stand still */
+#define READS_AT_ONCE 2048 /* 0.7 us each at the most; the loop may not stand still */
 #define READS_A_TURN  512
 #define CHECKS        512 /* families a second that are asked whether they are gone */
 #define GIVE_CHECKS   2   /* with each that comes, so that none finds the places of the gone taken */
@@ -118,32 +118,39 @@ static void read_words(int fd, size_t at, uint64_t *words, size_t n)
                 memset(words, 0, n * sizeof *words);
 }
 
-struct head {
-        uint64_t next_lane, used, count[PNR_COUNT_REASONS];
-};
-static_assert(offsetof(struct head, count) == offsetof(struct pnr_count_head, count), "the head's beginning");
+#define PAGE_WORDS (PNR_NODES_MAX * PNR_COUNT_REASONS)
+/* In words of a lane's head. */
+#define NEXT_LANE (offsetof(struct pnr_count_head, next_lane) / sizeof(uint64_t))
+#define USED      (offsetof(struct pnr_count_head, used) / sizeof(uint64_t))
+#define NAMELESS  (offsetof(struct pnr_count_head, count) / sizeof(uint64_t))
 
-/* Returns how many pages it has read. */
+static void add_page(uint64_t *sum, const uint64_t *page)
+{
+        for (unsigned i = 0; i < PAGE_WORDS; i++)
+                add(&sum[i], page[i]);
+}
+
+/* Returns how many reads that took.  The head and the first cluster's page, mostly all there is, are one. */
 static unsigned read_lane(int fd, unsigned lane, unsigned n_clusters, struct sums *to, unsigned *lanes)
 {
         size_t at = lane * sizeof(struct pnr_count_lane);
-        uint64_t page[PNR_NODES_MAX * PNR_COUNT_REASONS];
-        struct head head;
+        uint64_t head[2 * PAGE_WORDS], page[PAGE_WORDS];
         unsigned reads = 1;
-        read_words(fd, at, (uint64_t *)&head, sizeof head / sizeof(uint64_t));
+        read_words(fd, at, head, 2 * PAGE_WORDS);
+        uint64_t used = head[USED], next_lane = head[NEXT_LANE];
         if (lane == 0)
-                *lanes = head.next_lane < PNR_COUNT_LANES ? (unsigned)head.next_lane : PNR_COUNT_LANES;
+                *lanes = next_lane < PNR_COUNT_LANES ? (unsigned)next_lane : PNR_COUNT_LANES;
         for (unsigned i = 0; i < PNR_COUNT_REASONS; i++)
-                add(&to->nameless[i], head.count[i]);
-        for (unsigned k = 0; k < n_clusters; k++) {
-                if (!(head.used >> k & 1))
+                add(&to->nameless[i], head[NAMELESS + i]);
+        if (used & 1)
+                add_page(to->of[0][0], head + PAGE_WORDS);
+        for (unsigned k = 1; k < n_clusters; k++) {
+                if (!(used >> k & 1))
                         continue;
-                uint64_t *sum = to->of[k][0];
                 read_words(fd, at + offsetof(struct pnr_count_lane, page) + k * sizeof page, page,
-                           sizeof page / sizeof *page);
+                           PAGE_WORDS);
+                add_page(to->of[k][0], page);
                 reads++;
-                for (unsigned i = 0; i < sizeof page / sizeof *page; i++)
-                        add(&sum[i], page[i]);
         }
         return reads;
 }
@@ -174,7 +181,7 @@ static void end_reading(struct counts *c)
         c->reading = false;
 }
 
-/* Returns how many pages it has read, a lane's more than `reads` at most. */
+/* Returns how many reads that took, a lane's more than `reads` at most. */
 static unsigned go_on_reading(struct counts *c, unsigned reads)
 {
         unsigned done = 0;
@@ -216,7 +223,7 @@ static bool is_gone(int fd)
         return true;
 }
 
-/* Returns how many pages it has read. */
+/* Returns how many reads that took. */
 static unsigned fold(struct counts *c, unsigned i)
 {
         unsigned reads = 0, lanes = 1;
@@ -231,7 +238,7 @@ static unsigned fold(struct counts *c, unsigned i)
 static void reap(struct counts *c, unsigned checks)
 {
         unsigned reads = 0, there = c->n;
-        for (unsigned i = 0; i < checks && i < there && !c->reading && reads < READS_AT_ONCE; i++) {
+        for (unsigned i = 0; i < checks && i < there && !c->reading && reads < READS_A_TURN; i++) {
                 if (c->next_check >= c->n)
                         c->next_check = 0;
                 if (is_gone(c->fd[c->next_check]))
