@@ -272,7 +272,7 @@ int main(int argc, char **argv)
         FAKE_MUST(pinroute_cluster(pr, "main", &cluster) == PINROUTE_OK);
         FAKE_MUST(pinroute_cluster(pr, "other", &empty) == PINROUTE_OK);
         FAKE_MUST(pinroute_set_timeout(pr, 20) == PINROUTE_OK);
-        int64_t began = live_now() / 1000;
+        int64_t began = clock_coarse().ms / 1000; /* as readers see it: up to a tick late */
         for (int i = 0; i < READERS; i++)
                 FAKE_MUST(pthread_create(&thread[n++], NULL, read_all, &tally[0]) == 0);
         for (int i = 0; i < RECORDERS; i++)
@@ -283,7 +283,8 @@ int main(int argc, char **argv)
         atomic_store(&stop, true);
         while (n > 0)
                 pthread_join(thread[--n], NULL);
-        note(&tally[0], let_in > 0 && let_in <= BUDGET * (live_now() / 1000 - began + 1));
+        /* once more in the second in which the daemon's word takes the place of the family's */
+        note(&tally[0], let_in > 0 && let_in <= BUDGET * (live_now() / 1000 - began + 2));
         kill(writer, SIGKILL);
         waitpid(writer, NULL, 0);
         pinroute_close(&pr);
