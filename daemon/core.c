@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 #include "daemon/request.h"
 #include "proto/boot.h"
+#include "proto/counts.h"
 
 #define COMPLAIN_MS 10000 /* between complaints that there is still no store */
 #define SWEEP_BEATS 16    /* heartbeats in which any table is looked through, if little has expired */
@@ -262,6 +263,7 @@ void core_fini(struct core *core)
                 free(core->cluster[i]);
         if (core->store)
                 store_close(&core->store);
+        history_fini(&core->history);
         memset(core, 0, sizeof *core);
 }
 
@@ -512,6 +514,33 @@ static void heartbeat(struct core *core, struct mono now)
                 core->heartbeat_due = mono_sooner(core->heartbeat_due, core->silent_until);
 }
 
+static void count_decisions(const struct core *core, unsigned cluster, uint64_t ret[PNR_NODES_MAX])
+{
+        for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
+                ret[slot] = 0;
+                for (unsigned reason = 0; core->counts && reason < PNR_COUNT_REASONS; reason++)
+                        ret[slot] += counts_of(core->counts, cluster, slot, reason);
+        }
+}
+
+/* Once a second, where there is a status page. */
+static void remember(struct core *core, struct mono now)
+{
+        struct store_count count = {0};
+        uint64_t decided[PNR_NODES_MAX];
+        if (!core->conf->http_listen[0] || !history_is_due(&core->history, now))
+                return;
+        if (core->store)
+                store_count(core->store, &count);
+        if (core->counts)
+                counts_read(core->counts, core->n_clusters);
+        history_begin(&core->history, now, count.pins);
+        for (unsigned i = 0; i < core->n_clusters; i++) {
+                count_decisions(core, i, decided);
+                history_take(&core->history, core->cluster[i], decided);
+        }
+}
+
 void core_turn(struct core *core, struct core_item *items, unsigned n, cluster_ask_fn *ask, void *arg,
                struct mono now)
 {
@@ -524,6 +553,8 @@ void core_turn(struct core *core, struct core_item *items, unsigned n, cluster_a
         for (unsigned i = 0; ask && i < core->n_clusters; i++)
                 if (!core->cluster[i]->removed)
                         cluster_turn(core->cluster[i], now, ask, arg);
+        if (beat)
+                remember(core, now);
 }
 
 struct mono core_next_due(const struct core *core, struct mono now)

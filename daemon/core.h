@@ -6,6 +6,7 @@
 #include "daemon/cluster.h"
 #include "daemon/conf.h"
 #include "daemon/counts.h"
+#include "daemon/history.h"
 #include "daemon/issuer.h"
 #include "daemon/news.h"
 #include "daemon/store.h"
@@ -77,6 +78,7 @@ struct core {
         bool reload_refused; /* the last one, so that an older config is in force */
         struct core_stats stats;
         struct news *news;
+        struct history history;
 };
 
 /* Opens the store and commits the first state.  Returns false after logging why. */
