@@ -19,6 +19,7 @@
 #include "daemon/hosts.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "daemon/page.h"
 #include "daemon/trouble.h"
 #include "daemon/turn.h"
 
@@ -62,13 +63,23 @@ static int fill_metrics(const struct http_ask *ask, struct evbuffer *out)
         return metrics_fill(ask->core, ask->conns, ask->now, out) ? HTTP_OK : HTTP_SERVUNAVAIL;
 }
 
+static int fill_status(const struct http_ask *ask, struct evbuffer *out)
+{
+        page_fill(ask->core, ask->conns->n, ask->now, clock_ms(CLOCK_REALTIME), out);
+        return HTTP_OK;
+}
+
+static const char *bare(void) { return BARE; }
+
 static const struct page {
-        const char *path, *type, *policy;
+        const char *path, *type;
+        const char *(*policy)(void);
         int (*fill)(const struct http_ask *ask, struct evbuffer *out); /* returns the status */
         bool asks; /* it reads the query: made for each who asks, so cheap */
 } pages[] = {
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", BARE, fill_metrics, false},
-    {"/healthz", TEXT, BARE, fill_health, true},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", bare, fill_metrics, false},
+    {"/healthz", TEXT, bare, fill_health, true},
+    {"/", "text/html; charset=utf-8", page_policy, fill_status, false},
 };
 
 #define N_PAGES (sizeof pages / sizeof *pages)
@@ -199,7 +210,7 @@ static void answer_in(struct http *h, struct evhttp_request *r, struct evbuffer 
                 return;
         }
         int status = take_page(h, p, uri[n] == '?' ? uri + n + 1 : "", body);
-        answer(r, status, p->type, p->policy, body);
+        answer(r, status, p->type, p->policy(), body);
 }
 
 static void on_request(struct evhttp_request *r, void *arg)
