@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -63,6 +64,11 @@ def eventually(predicate, within=5.0, what=None, every=0.01):
 def scratch(prefix="pinroute-", memory=False):
     """A new directory, in shared memory for a store.  Its maker removes it."""
     return tempfile.mkdtemp(prefix=prefix, dir=SHARED_MEMORY if memory else None)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
 
 
 def when_we_are_gone(*command, env=None):

@@ -13,7 +13,7 @@ import time
 import unittest
 
 import harness
-from harness import bound, eventually
+from harness import bound, eventually, free_port
 
 NO_NODES = ["default = host=127.0.0.1 port=1 dbname=app user=pinroute role=primary"]
 FAST = {"check_interval": "100ms", "check_timeout": "80ms"}
@@ -26,11 +26,6 @@ def promtool():
     """Debian's, as run.sh unpacks it, or the one that is installed."""
     own = os.path.join(harness.SOURCE, "build", "tools", "promtool")
     return own if os.access(own, os.X_OK) else shutil.which("promtool")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
 
 
 def listening(port):
