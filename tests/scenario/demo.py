@@ -112,9 +112,11 @@ class Story:
             self.pg.lag(n, f"{APPLY_DELAY * 1000:.0f}ms")
         tell(f"a PostgreSQL primary, and two replicas that apply {APPLY_DELAY * 1000:.0f} ms late: "
              f"up in {time.monotonic() - began:.1f} s")
-        self.daemon = harness.Daemon(self.pg, start=False, keys=[harness.random_key()])
+        port = harness.free_port()
+        self.status = f"http://127.0.0.1:{port}/"
+        self.daemon = harness.Daemon(self.pg, {"http_listen": f"127.0.0.1:{port}"}, start=False, keys=[harness.random_key()])
         stage.callback(self.daemon.close)
-        tell(f"pinrouted: READY in {self.daemon.start() * 1000:.0f} ms")
+        tell(f"pinrouted: READY in {self.daemon.start() * 1000:.0f} ms; its status page: {paint(self.status, BOLD)}")
         self.server = harness.Server(self.pg, self.daemon)
         stage.callback(self.server.close)
         tell(f"a prefork server with {self.server.workers} workers: {paint(self.server.url, BOLD)}")
@@ -271,11 +273,15 @@ class Story:
 def keep(story):
     say(f"""
 {paint('Left running; Ctrl-C stops everything.', BOLD)}
+   status page         {story.status}
    guest-book          {story.server.url}
    with pins ignored   {story.careless.url}
    on a second host    {story.far.url}
    config              {story.daemon.conf}
-   look around         {os.path.join(harness.BUILD, 'pinroutectl')} --dir {story.daemon.dir} status""")
+   look around         {os.path.join(harness.BUILD, 'pinroutectl')} --dir {story.daemon.dir} status
+   then, say, freeze a replica and see what the status page makes of it:
+   freeze              DIR={story.pg.dir} {harness.PGCLUSTER} freeze 1
+   thaw                DIR={story.pg.dir} {harness.PGCLUSTER} thaw 1""")
     with contextlib.suppress(KeyboardInterrupt):
         while story.daemon.process.poll() is None and story.server.process.poll() is None:
             time.sleep(0.5)

@@ -34,7 +34,11 @@ class Demo(unittest.TestCase):
         self.assertIn("look around", text)
         self.assertNotIn("\033", text, "colours are for terminals")
         self.assertGreater(text.count("✓"), 24)
-        for url in re.findall(r"(http://\S+)\n", text.partition("Left running")[2]):
+        with urllib.request.urlopen(re.search(r"status page\s+(http://\S+)\n", text)[1], timeout=10) as answer:
+            self.assertRegex(answer.read().decode(), r"<title>(OK|DEGRADED) pinroute on ")
+        servers = re.findall(r"(?:guest-book|ignored|second host)\s+(http://\S+)\n", text.partition("Left running")[2])
+        self.assertEqual(len(servers), 3)
+        for url in servers:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 self.assertIn(b"Hello from step 7", answer.read())
         config = re.search(r"config\s+(\S+)", text)[1]
