@@ -11,6 +11,7 @@
 #define CALLS   2000
 #define BATCHES 2000
 #define WARM_UP 200
+#define LEAST   0.01 /* ns: where two libraries lie in memory may tell more than what one of them counts */
 
 struct stub {
         struct pinroute *pr;
@@ -65,5 +66,6 @@ void counting_measure(const char *name, const char *dir)
                         more[i - WARM_UP] = with - without;
         }
         bench_hush();
-        bench_print(name, bench_quantile(more, n, 0.5), bench_quantile(more, n, 0.99), "ns", NULL);
+        double median = bench_quantile(more, n, 0.5);
+        bench_print(name, median > LEAST ? median : LEAST, bench_quantile(more, n, 0.99), "ns", NULL);
 }
