@@ -13,8 +13,6 @@
 #include "daemon/rhythm.h"
 #include "daemon/schedule.h"
 
-#define PROBER_GRACE_MS 250 /* the prober keeps the deadlines; this much later it is not believed in */
-
 /* NOLINTBEGIN(bugprone-macro-parentheses): n is the name of a variable */
 #define FOR_EACH_NODE(c, n)                                                                                  \
         for (struct cluster_node *n = (c)->node; n < (c)->node + PNR_NODES_MAX; n++)                         \
@@ -164,14 +162,6 @@ void cluster_resume(struct cluster *c, const struct pnr_cluster *found,
         }
 }
 
-static const struct node_conf *conf_of(const struct cluster_conf *conf, const char *name)
-{
-        for (unsigned i = 0; i < conf->n_nodes; i++)
-                if (!strcmp(conf->node[i].name, name))
-                        return &conf->node[i];
-        return NULL;
-}
-
 static struct cluster_node *free_slot(struct cluster *c)
 {
         for (unsigned i = 0; i < PNR_NODES_MAX; i++)
@@ -229,7 +219,7 @@ void cluster_configure(struct cluster *c, const struct cluster_conf *conf, struc
         c->conf = *conf;
         c->removed = false;
         FOR_EACH_NODE (c, n)
-                if (!conf_of(conf, n->conf.name)) {
+                if (!conf_find_node(conf, n->conf.name)) {
                         news_say(LOG_AT_INFO,
                                  &(struct news_about){.kind = NEWS_NODE,
                                                       .cluster = conf->name,
@@ -558,35 +548,12 @@ void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *fn, void *
         }
 }
 
-struct mono cluster_next_due(const struct cluster *c, struct mono now)
-{
-        struct mono due = mono_plus(now, c->conf.check_interval_ms ? c->conf.check_interval_ms : 1000);
-        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
-                const struct cluster_node *n = &c->node[i];
-                if (!n->conf.name[0] || n->admin == NODE_MAINT)
-                        continue;
-                struct mono given_up = mono_plus(n->sent, c->conf.check_timeout_ms + PROBER_GRACE_MS);
-                due = mono_sooner(due, n->asked ? given_up : rhythm_due(c, n, now));
-        }
-        return due;
-}
-
 /* ---- pins and floor ---- */
 
 uint64_t cluster_pin(struct cluster *c, struct mono now, int64_t ms)
 {
         c->live_until = mono_later(c->live_until, mono_plus(now, ms));
         return fence_carry(&c->fence);
-}
-
-void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const char *why)
-{
-        c->floor_generation = cluster_pin(c, now, ms);
-        c->floor_until = mono_later(c->floor_until, mono_plus(now, ms));
-        snprintf(c->floor_why, sizeof c->floor_why, "%s", why);
-        c->floors++;
-        c->dirty = true;
-        floor_say_raised(c, now);
 }
 
 void cluster_return(struct cluster *c, const struct cluster_conf *conf, struct mono now)
@@ -601,19 +568,12 @@ void cluster_return(struct cluster *c, const struct cluster_conf *conf, struct m
         c->live_until = live_until;
         c->hold_until = hold_until;
         if (!mono_reached(now, floor_until))
-                cluster_raise_floor(c, now, mono_since(floor_until, now), "owed since before it was removed");
+                floor_raise(c, now, mono_since(floor_until, now), "owed since before it was removed");
         if (!mono_reached(now, floor_hold))
-                cluster_hold_floor(c, floor_hold);
+                floor_hold_until(c, floor_hold);
 }
 
 void cluster_hold(struct cluster *c, struct mono until) { c->hold_until = mono_later(c->hold_until, until); }
-
-void cluster_hold_floor(struct cluster *c, struct mono until)
-{
-        cluster_hold(c, until);
-        c->floor_hold = mono_later(c->floor_hold, until);
-        c->dirty = true;
-}
 
 void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
 {
@@ -625,7 +585,7 @@ void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
         fence_failed(&c->fence);
         fence_open_next(&c->fence);
         int64_t owed_ms = mono_since(c->live_until, now), most_ms = c->conf.max_pin_seconds_ms;
-        cluster_raise_floor(c, now, owed_ms > most_ms ? owed_ms : most_ms, why);
+        floor_raise(c, now, owed_ms > most_ms ? owed_ms : most_ms, why);
 }
 
 void cluster_publish(struct cluster *c, struct pnr_cluster *ret)

@@ -92,7 +92,6 @@ void cluster_return(struct cluster *c, const struct cluster_conf *conf, struct m
 /* Everything that time alone brings about: overdue answers, checks that are due, fences. */
 typedef void cluster_ask_fn(void *arg, unsigned cluster, unsigned slot, uint64_t number, uint32_t timeout_ms);
 void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *ask, void *arg);
-struct mono cluster_next_due(const struct cluster *c, struct mono now);
 
 /* A frame of the prober about this cluster's `slot`.  Anything out of place is ignored. */
 void cluster_result(struct cluster *c, unsigned slot, const struct prober_result *r, struct mono now);
@@ -105,12 +104,6 @@ uint64_t cluster_pin(struct cluster *c, struct mono now, int64_t ms);
 
 /* The pin that is being recorded is held until then. */
 void cluster_hold(struct cluster *c, struct mono until);
-
-/* Pins may be missing: for `ms` from now all keys count as pinned, until replicas have caught up. */
-void cluster_raise_floor(struct cluster *c, struct mono now, int64_t ms, const char *why);
-
-/* A hold may be missing: until then nothing but the primary satisfies any key.  Raise the floor as well. */
-void cluster_hold_floor(struct cluster *c, struct mono until);
 
 /* The daemon was not there for a while (start, stall): nothing that it knew about replicas holds any more. */
 void cluster_stood_still(struct cluster *c, struct mono now, const char *why);

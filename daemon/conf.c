@@ -571,3 +571,11 @@ void conf_free(struct conf **conf)
         free(*conf);
         *conf = NULL;
 }
+
+const struct node_conf *conf_find_node(const struct cluster_conf *conf, const char *name)
+{
+        for (unsigned i = 0; i < conf->n_nodes; i++)
+                if (!strcmp(conf->node[i].name, name))
+                        return &conf->node[i];
+        return NULL;
+}

@@ -78,6 +78,9 @@ struct conf {
 struct conf *conf_load(const char *path, void (*complain)(void *arg, const char *message), void *arg);
 void conf_free(struct conf **conf);
 
+/* NULL: the cluster has no node of this name. */
+const struct node_conf *conf_find_node(const struct cluster_conf *conf, const char *name);
+
 /* Calls `row` for each option: section "pinrouted" or "cluster NAME", key, value as it would stand in the
  * file, whether it is the default, and whether a change needs a restart. */
 void conf_show(const struct conf *conf,

@@ -9,8 +9,10 @@
 
 #include "client/pinroute.h"
 #include "daemon/clock.h"
+#include "daemon/floor.h"
 #include "daemon/log.h"
 #include "daemon/request.h"
+#include "daemon/rhythm.h"
 #include "proto/boot.h"
 #include "proto/counts.h"
 
@@ -195,7 +197,7 @@ static void hold_floors(struct core *core, struct mono now)
 {
         for (unsigned i = 0; i < core->n_clusters; i++)
                 if (!mono_reached(now, core->cluster[i]->hold_until))
-                        cluster_hold_floor(core->cluster[i], core->cluster[i]->hold_until);
+                        floor_hold_until(core->cluster[i], core->cluster[i]->hold_until);
 }
 
 /* None lasts longer than this. */
@@ -562,6 +564,6 @@ struct mono core_next_due(const struct core *core, struct mono now)
         struct mono due = core->heartbeat_due;
         for (unsigned i = 0; i < core->n_clusters; i++)
                 if (!core->cluster[i]->removed)
-                        due = mono_sooner(due, cluster_next_due(core->cluster[i], now));
+                        due = mono_sooner(due, rhythm_next_due(core->cluster[i], now));
         return due;
 }

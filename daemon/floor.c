@@ -1,5 +1,5 @@
-/* floor.c -- a floor's beginning and end, as news.
- * The floor itself is cluster.c's; stubs judge it by the store's record. */
+/* floor.c -- the pin of a whole cluster, and its beginning and end, as news.
+ * Stubs judge it by the store's record. */
 #include "daemon/floor.h"
 
 #include <inttypes.h>
@@ -28,7 +28,7 @@ bool floor_stands(const struct cluster *c, struct mono now)
         return replicas == 0;
 }
 
-void floor_say_raised(struct cluster *c, struct mono now)
+static void say_raised(struct cluster *c, struct mono now)
 {
         bool again = c->floor_said.ms && mono_since(now, c->floor_said) < PAUSE_MS &&
                      !strcmp(c->floor_said_why, c->floor_why);
@@ -41,6 +41,23 @@ void floor_say_raised(struct cluster *c, struct mono now)
             LOG_AT_INFO, &(struct news_about){.kind = NEWS_FLOOR, .cluster = c->conf.name, .to = "RAISED"},
             "floor raised (%" PRIu64 " since the start), %" PRId64 " s at most: all keys count as pinned: %s",
             c->floors, (mono_since(c->floor_until, now) + 999) / 1000, c->floor_why);
+}
+
+void floor_raise(struct cluster *c, struct mono now, int64_t ms, const char *why)
+{
+        c->floor_generation = cluster_pin(c, now, ms);
+        c->floor_until = mono_later(c->floor_until, mono_plus(now, ms));
+        snprintf(c->floor_why, sizeof c->floor_why, "%s", why);
+        c->floors++;
+        c->dirty = true;
+        say_raised(c, now);
+}
+
+void floor_hold_until(struct cluster *c, struct mono until)
+{
+        cluster_hold(c, until);
+        c->floor_hold = mono_later(c->floor_hold, until);
+        c->dirty = true;
 }
 
 void floor_look(struct cluster *c, struct mono now)

@@ -3,6 +3,7 @@
 #include "daemon/request.h"
 
 #include "client/pinroute.h"
+#include "daemon/floor.h"
 #include "proto/token.h"
 
 static struct pnr_slot slot_of(const struct core *core, const struct cluster *c, const uint64_t words[2])
@@ -70,9 +71,9 @@ static int pin(struct core *core, struct cluster *c, struct core_item *it, int64
                 cluster_hold(c, until);
         if (!as_floor)
                 return pin_keys(core, c, it, &add, now);
-        cluster_raise_floor(c, now, ms, "the pin table is full");
+        floor_raise(c, now, ms, "the pin table is full");
         if (hold)
-                cluster_hold_floor(c, until);
+                floor_hold_until(c, until);
         it->reply.generation = 0;
         return STORE_OK;
 }

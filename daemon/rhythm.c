@@ -38,3 +38,16 @@ bool rhythm_take_turn(const struct cluster *c, struct cluster_node *n, struct mo
         n->due = mono_later(mono_plus(n->due, interval), mono_plus(now, interval / 2));
         return true;
 }
+
+struct mono rhythm_next_due(const struct cluster *c, struct mono now)
+{
+        struct mono due = mono_plus(now, c->conf.check_interval_ms ? c->conf.check_interval_ms : 1000);
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
+                const struct cluster_node *n = &c->node[i];
+                if (!n->conf.name[0] || n->admin == NODE_MAINT)
+                        continue;
+                struct mono given_up = mono_plus(n->sent, c->conf.check_timeout_ms + PROBER_GRACE_MS);
+                due = mono_sooner(due, n->asked ? given_up : rhythm_due(c, n, now));
+        }
+        return due;
+}

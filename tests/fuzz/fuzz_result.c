@@ -190,7 +190,7 @@ static void check_all(void)
                 MUST_BE(c.primary == PNR_NO_NODE || (c.primary < PNR_NODES_MAX && c.node[c.primary].name[0]));
                 for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
                         check_node(i, &c, slot);
-                MUST_BE(cluster_next_due(&cluster[i], now).ms <= now.ms + 1000);
+                MUST_BE(rhythm_next_due(&cluster[i], now).ms <= now.ms + 1000);
         }
 }
 

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "daemon/cluster.h"
+#include "daemon/floor.h"
 #include "daemon/log.h"
+#include "daemon/rhythm.h"
 
 #define STEP_MS     10
 #define PLAY_SYSTEM 7777

@@ -753,8 +753,8 @@ Test(cluster, a_cluster_that_comes_back_takes_no_answer_from_before_and_owes_wha
 {
         uint64_t g = play_write(&p);
         struct mono floor = mono_plus(p.now, 20000), hold = mono_plus(p.now, 7000);
-        cluster_raise_floor(&p.c, p.now, 20000, "test");
-        cluster_hold_floor(&p.c, hold);
+        floor_raise(&p.c, p.now, 20000, "test");
+        floor_hold_until(&p.c, hold);
         cluster_hold(&p.c, mono_plus(hold, 2000));
         question_in_flight();
         struct prober_result late = play_answer_of(&p, 0);
@@ -954,15 +954,15 @@ Test(cluster, an_operator_s_words_generations_and_floor_are_remembered_by_name)
 
 Test(cluster, a_floor_is_merged_by_max, .init = two_up)
 {
-        cluster_raise_floor(&p.c, p.now, 10000, "first");
+        floor_raise(&p.c, p.now, 10000, "first");
         struct pnr_cluster a = play_record(&p);
         cr_expect_eq(a.floor_generation, a.open_generation);
         play_for(&p, 500);
-        cluster_raise_floor(&p.c, p.now, 5000, "second");
+        floor_raise(&p.c, p.now, 5000, "second");
         struct pnr_cluster b = play_record(&p);
         cr_expect_gt(b.floor_generation, a.floor_generation);
         cr_expect_eq(b.floor_until_ms, a.floor_until_ms, "never shortened");
-        cluster_raise_floor(&p.c, p.now, 20000, "third");
+        floor_raise(&p.c, p.now, 20000, "third");
         cr_expect_eq(play_record(&p).floor_until_ms, p.now.ms + 20000);
         cr_expect_eq(p.c.floors, 3);
         cr_expect(cluster_waits(&p.c, mono_plus(p.now, 19999)));
@@ -973,9 +973,9 @@ Test(cluster, a_hold_of_the_floor_is_merged_by_max_and_a_hold_of_a_key_is_none, 
 {
         cluster_hold(&p.c, mono_plus(p.now, 9000));
         cr_expect_eq(play_record(&p).floor_hold_ms, 0);
-        cluster_hold_floor(&p.c, mono_plus(p.now, 5000));
+        floor_hold_until(&p.c, mono_plus(p.now, 5000));
         cr_expect(p.c.dirty);
-        cluster_hold_floor(&p.c, mono_plus(p.now, 2000));
+        floor_hold_until(&p.c, mono_plus(p.now, 2000));
         cr_expect_eq(play_record(&p).floor_hold_ms, p.now.ms + 5000);
         cr_expect_eq(p.c.hold_until.ms, p.now.ms + 9000);
 }
@@ -1002,7 +1002,7 @@ Test(cluster, it_is_never_due_for_ever)
                 int64_t end = p.now.ms + 30000;
                 unsigned turns = 0;
                 while (p.now.ms < end) {
-                        int64_t due = cluster_next_due(&p.c, p.now).ms;
+                        int64_t due = rhythm_next_due(&p.c, p.now).ms;
                         cluster_pin(&p.c, p.now, 20000);
                         p.now.ms = due > p.now.ms ? due : p.now.ms + 1; /* as the loop does */
                         play_turn(&p);

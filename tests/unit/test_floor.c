@@ -30,7 +30,7 @@ static unsigned told(const char *word)
 
 Test(floor, it_is_told_when_raised_and_when_every_replica_has_caught_up, .init = two_up)
 {
-        cluster_raise_floor(&p.c, p.now, 20000, "daemon started");
+        floor_raise(&p.c, p.now, 20000, "daemon started");
         cr_expect(floor_stands(&p.c, p.now));
         cr_expect_eq(told("RAISED"), 1);
         play_for(&p, 1000);
@@ -43,7 +43,7 @@ Test(floor, it_is_told_when_raised_and_when_every_replica_has_caught_up, .init =
 Test(floor, it_stands_while_one_replica_lacks_it_and_until_its_time_is_up, .init = two_up)
 {
         p.server[2].manner = SILENT;
-        cluster_raise_floor(&p.c, p.now, 600, "test");
+        floor_raise(&p.c, p.now, 600, "test");
         play_for(&p, 400);
         cr_expect(p.c.node[1].caught_up >= p.c.floor_generation, "the other has it");
         cr_expect(floor_stands(&p.c, p.now));
@@ -54,8 +54,8 @@ Test(floor, it_stands_while_one_replica_lacks_it_and_until_its_time_is_up, .init
 
 Test(floor, a_hold_and_an_empty_schedule_end_by_their_deadline_only, .init = two_up)
 {
-        cluster_raise_floor(&p.c, p.now, 3000, "test");
-        cluster_hold_floor(&p.c, mono_plus(p.now, 2000));
+        floor_raise(&p.c, p.now, 3000, "test");
+        floor_hold_until(&p.c, mono_plus(p.now, 2000));
         play_for(&p, 1900);
         cr_expect(floor_stands(&p.c, p.now));
         play_for(&p, 200);
@@ -69,19 +69,19 @@ Test(floor, a_hold_and_an_empty_schedule_end_by_their_deadline_only, .init = two
 
 Test(floor, one_that_stands_is_not_told_again_nor_the_same_cause_within_ten_seconds, .init = two_up)
 {
-        cluster_raise_floor(&p.c, p.now, 20000, "full");
-        cluster_raise_floor(&p.c, p.now, 20000, "full, and a stall");
+        floor_raise(&p.c, p.now, 20000, "full");
+        floor_raise(&p.c, p.now, 20000, "full, and a stall");
         cr_expect_eq(told("RAISED"), 1);
         play_for(&p, 1000);
         cr_expect_eq(told("OVER"), 2);
-        cluster_raise_floor(&p.c, p.now, 20000, "full");
+        floor_raise(&p.c, p.now, 20000, "full");
         play_for(&p, 1000);
         cr_expect_eq(told("OVER"), 2);
-        cluster_raise_floor(&p.c, p.now, 20000, "another cause");
+        floor_raise(&p.c, p.now, 20000, "another cause");
         cr_expect_eq(told("RAISED"), 3);
         play_for(&p, 10000);
         cr_expect_eq(told("OVER"), 4);
-        cluster_raise_floor(&p.c, p.now, 20000, "another cause");
+        floor_raise(&p.c, p.now, 20000, "another cause");
         cr_expect_eq(told("RAISED"), 5, "10 s later it is news again");
         cr_expect(strstr(news_at(news_ours(), news_last(news_ours()))->text, "(5 since the start)"));
 }

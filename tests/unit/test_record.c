@@ -36,8 +36,8 @@ Test(record, it_says_what_a_stub_decides_by_and_what_the_next_daemon_goes_on_wit
 {
         struct pnr_cluster r;
         uint64_t g = play_caught_up(&p);
-        cluster_raise_floor(&p.c, p.now, 9000, "test");
-        cluster_hold_floor(&p.c, mono_plus(p.now, 4000));
+        floor_raise(&p.c, p.now, 9000, "test");
+        floor_hold_until(&p.c, mono_plus(p.now, 4000));
         cluster_set_admin(&p.c, 2, NODE_DRAIN, p.now);
         record_fill(&p.c, &r);
         cr_expect_eq(r.primary, 0);
