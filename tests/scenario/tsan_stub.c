@@ -211,18 +211,24 @@ static void write_all(void)
         }
 }
 
-/* Memory to count in, new with each daemon; every other daemon is one that the store does not speak of. */
+static int memory(size_t size)
+{
+        int fd = memfd_create("tsan", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        FAKE_MUST(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+        FAKE_MUST(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
+        return fd;
+}
+
+/* Memory to count in, new with each daemon; every other daemon is one that the store does not speak of.  The budget
+ * stays: it would begin anew with other memory. */
 static void hand_out(bool another)
 {
-        static const size_t size[2] = {sizeof(struct pnr_counts), sizeof(struct pnr_common)};
-        for (unsigned i = 0; i < 2; i++) {
-                int *fd = &fake.orders->handed[i];
-                if (fake.orders->n_handed)
-                        close(*fd);
-                FAKE_MUST((*fd = memfd_create("tsan", MFD_CLOEXEC | MFD_ALLOW_SEALING)) >= 0);
-                FAKE_MUST(ftruncate(*fd, (off_t)size[i]) == 0);
-                FAKE_MUST(fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
-        }
+        int *fd = fake.orders->handed;
+        if (fake.orders->n_handed)
+                close(fd[0]);
+        else
+                fd[1] = memory(sizeof(struct pnr_common));
+        fd[0] = memory(sizeof(struct pnr_counts));
         fake.orders->n_handed = 2;
         fake.orders->features = PNR_FEATURE_COUNTS;
         fake.orders->later = another;
@@ -263,6 +269,8 @@ int main(int argc, char **argv)
         live.cluster[1].primary_budget = BUDGET;
         live_beat(&live, 0);
         live_keys(&live, 1, 2);
+        fake_orders(&fake);
+        hand_out(false);
         fake_start(&fake, live.dir);
         pid_t writer = fork();
         FAKE_MUST(writer >= 0);

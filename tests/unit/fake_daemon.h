@@ -189,14 +189,18 @@ static inline void fake_listen(struct fake *f, const char *dir, int backlog)
         FAKE_MUST(listen(f->listener, backlog) == 0);
 }
 
+/* Before fake_start(), where there is something to order for its first words. */
+static inline void fake_orders(struct fake *f)
+{
+        f->orders = mmap(NULL, sizeof *f->orders, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        FAKE_MUST(f->orders != MAP_FAILED);
+        f->orders->records_max = PNR_RECORDS_MAX;
+}
+
 static inline void fake_start(struct fake *f, const char *dir)
 {
-        if (!f->orders) {
-                f->orders =
-                    mmap(NULL, sizeof *f->orders, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-                FAKE_MUST(f->orders != MAP_FAILED);
-                f->orders->records_max = PNR_RECORDS_MAX;
-        }
+        if (!f->orders)
+                fake_orders(f);
         fake_listen(f, dir, 64);
         atomic_store(&f->orders->clients, 0);
         int life[2];

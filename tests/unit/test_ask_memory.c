@@ -37,10 +37,8 @@ static void setup(void)
 {
         strcpy(dir, "/dev/shm/pnr-ask-XXXXXX");
         cr_assert_not_null(mkdtemp(dir));
-        fake.orders =
-            mmap(NULL, sizeof *fake.orders, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        fake_orders(&fake);
         fake.orders->features = PNR_FEATURE_COUNTS;
-        fake.orders->records_max = PNR_RECORDS_MAX;
         fake.orders->n_handed = 2;
         fake.orders->handed[0] = memfd(sizeof *family);
         fake.orders->handed[1] = memfd(sizeof(struct pnr_common));
