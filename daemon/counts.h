@@ -19,6 +19,11 @@ struct counts;
 struct counts *counts_open(void);
 void counts_close(struct counts **c);
 
+/* May we hand out memory at all?  Not where the kernel has promised memory to the last page (vm.overcommit_memory = 2,
+ * as `path` says): a process that counts its first decision would then be killed for want of one, and no count is worth
+ * that. */
+bool counts_may(const char *path);
+
 /* How many families may have memory at once; each costs us one descriptor. */
 void counts_limit(struct counts *c, unsigned families);
 

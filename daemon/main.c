@@ -289,6 +289,20 @@ static bool become_user(const struct names *names)
         return true;
 }
 
+/* NULL, after saying why: decisions are not counted. */
+static struct counts *open_counts(void)
+{
+        if (!counts_may("/proc/sys/vm/overcommit_memory")) {
+                log_warning(
+                    "decisions are not counted: with vm.overcommit_memory = 2 that could kill a process");
+                return NULL;
+        }
+        struct counts *c = counts_open();
+        if (!c)
+                log_warning("decisions are not counted, there is no memory for it: %s", strerror(errno));
+        return c;
+}
+
 static bool no_loop(void)
 {
         log_error("no memory, or no descriptors, for the event loop");
@@ -310,9 +324,7 @@ static bool set_up(void)
                 return false;
         if (!core_init(&d.core, d.conf, d.dir.group, clock_mono()))
                 return false;
-        d.core.counts = counts_open();
-        if (!d.core.counts)
-                log_warning("decisions are not counted, there is no memory for it: %s", strerror(errno));
+        d.core.counts = open_counts();
         d.workers = listen_workers(&d.dir);
         d.operators = listen_operators(&d.dir);
         if (d.workers < 0 || d.operators < 0)

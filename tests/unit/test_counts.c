@@ -249,3 +249,18 @@ Test(counts, another_node_in_the_same_slot_starts_at_nothing)
         cr_expect_eq(total(0), 2);
         cr_expect_eq(total(1), 6);
 }
+
+Test(counts, nothing_is_handed_out_where_the_kernel_might_kill_for_it)
+{
+        char path[] = "/tmp/pinroute-overcommit-XXXXXX";
+        int fd = mkstemp(path);
+        cr_assert_geq(fd, 0);
+        static const char *const modes[] = {"0\n", "1\n", "2\n"};
+        for (unsigned i = 0; i < 3; i++) {
+                cr_assert_eq(pwrite(fd, modes[i], 2, 0), 2);
+                cr_expect_eq(counts_may(path), i != 2, "vm.overcommit_memory = %s", modes[i]);
+        }
+        unlink(path);
+        close(fd);
+        cr_expect(counts_may(path), "no such file: no such mode");
+}
