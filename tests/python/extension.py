@@ -52,9 +52,10 @@ class Host:
         infos = [server.conninfo() for server in self.servers]
         return [f"default = {infos[0]} role=primary", *(f"{name} = {info}" for name, info in zip(names, infos[1:]))]
 
-    def reload(self, clusters):
+    def reload(self, clusters, **more):
+        """more: options of all these clusters."""
         seen = len(self.daemon.log)
-        self.daemon.write_config(clusters, *LATER)
+        self.daemon.write_config(clusters, LATER[0], {**LATER[1], **more})
         self.daemon.reload()
         self.daemon.wait_log("reload", since=seen)
 

@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import itertools
 import os
+import pickle
 import sys
 import threading
 import timeit
@@ -29,7 +30,7 @@ from django.conf import settings  # noqa: E402
 from django.contrib.auth import get_user_model, login  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.core.management import call_command  # noqa: E402
-from django.db import connection, connections, router as routing, transaction  # noqa: E402
+from django.db import OperationalError, connection, connections, router as routing, transaction  # noqa: E402
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse  # noqa: E402
 from django.test import AsyncClient, Client, SimpleTestCase, override_settings  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
@@ -39,7 +40,7 @@ import harness  # noqa: E402
 import pinroute  # noqa: E402
 from harness import eventually  # noqa: E402
 from pinroute.django import (  # noqa: E402
-    PinningReplicaRouter, PinningRouterMiddleware, ReplicaRouter, db_write, default_key, get_replica, mark_written,
+    NoReplica, PinningReplicaRouter, PinningRouterMiddleware, ReplicaRouter, db_write, default_key, get_replica, mark_written,
     pin_this_thread, request_scope, this_thread_is_pinned, token, unpin_this_thread, use_primary_db,
 )
 from pinroute.django import conf, site, state, stream  # noqa: E402
@@ -67,7 +68,8 @@ def setUpModule():
         "main": pg.nodes(),
         "reports": [f"reports = {pg.conninfo(0)} role=primary", f"reports-1 = {pg.conninfo(1)}"],
         "odd": [f"default = {pg.conninfo(0)} role=primary", f"stranger = {pg.conninfo(1)}"],
-    }, None, {"max_lag": "60min", "check_interval": "100ms", "check_timeout": "100ms", "rise": 1, "pin_seconds": 60})
+        "bare": [f"default = {pg.conninfo(0)} role=primary"],
+    }, None, {"no_replica": "error", "max_lag": "60min", "check_interval": "100ms", "check_timeout": "100ms", "rise": 1, "pin_seconds": 60})
     unittest.addModuleCleanup(daemon.close)
     settings.PINROUTE_DIR = daemon.dir
     conf.forget()
@@ -343,6 +345,31 @@ class Reads(Case):
                              ({"PINROUTE_DIR": "/nowhere"}, "no store .* in /nowhere")):
             with self.subTest(**given), override_settings(**given), self.assertWarnsRegex(UserWarning, named):
                 self.assertEqual(read(), "default")
+
+    def test_a_cluster_that_refuses_is_a_database_that_is_away_but_for_reads_that_belong_on_the_primary(self):
+        self.override(PINROUTE_CLUSTER="bare")
+        self.view(where)
+        with request_scope() as ended:
+            pass
+        for ask in (read, get_replica, lambda: ReplicaRouter().db_for_read(Note), request_scope()(read),
+                    lambda: Note.objects.first()):
+            for before in (None, ended):
+                state.enter(before)
+                with self.assertRaisesRegex(OperationalError, "^NO_REPLICA: no replica") as caught:
+                    ask()
+                self.assertIs(type(pickle.loads(pickle.dumps(caught.exception))), NoReplica)
+        state.enter(None)
+        with self.assertLogs("django.request", "ERROR"):
+            self.assertEqual(Client(raise_request_exception=False).get("/view").status_code, 500)
+        self.assertEqual((use_primary_db(read)(), Client().post("/view").content), ("default", b"default"))
+        with transaction.atomic():
+            self.assertEqual((read(), ReplicaRouter().db_for_read(Note)), ("default", "default"))
+        with request_scope():
+            self.assertFalse(this_thread_is_pinned())
+            Note.objects.create(text="a")
+            self.assertEqual((read(), this_thread_is_pinned()), ("default", True))
+        with request_scope(key=self.key):  # what may have been promised before the daemon's start
+            self.assertEqual(read(), "default")
 
     def test_a_scope_costs_a_read_no_more_than_twice_the_seeds_shape(self):
         turns, local = itertools.cycle(REPLICAS), threading.local()

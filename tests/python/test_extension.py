@@ -91,6 +91,8 @@ class Arguments(Case):
             (TypeError, "method", lambda: pinroute.http_method_writes(b"GET")),
             (TypeError, "argument", lambda: pinroute.Router("/a", "/b")),
             (TypeError, "PathLike", lambda: pinroute.Router(5.0)),
+            (TypeError, "no_replica: NoReplica or", lambda: pinroute.Router(NOWHERE, no_replica=OSError)),
+            (TypeError, "no_replica: NoReplica or", lambda: pinroute.Router(NOWHERE, no_replica=pinroute.NoReplica())),
             (ValueError, "key: 1 to 4096 bytes, not 0", lambda: r.route_read(main, "")),
             (ValueError, "key: 1 to 4096 bytes, not 4097", lambda: r.scope(main, long)),
             (ValueError, "key: 1 to 4096", lambda: scope.rekey(bytearray())),
@@ -177,7 +179,7 @@ class Answers(Case):
 
     def test_nothing_about_an_answer_can_be_changed(self):
         d = self.router.route_read(self.main)
-        for name in ("node", "role", "reason", "reason_name", "pin_left_ms", "epoch"):
+        for name in ("node", "role", "reason", "reason_name", "refused", "pin_left_ms", "epoch"):
             with self.assertRaises(AttributeError):
                 setattr(d, name, 1)
             with self.assertRaises(AttributeError):
@@ -213,6 +215,39 @@ class Answers(Case):
             self.far.reload({"main": self.far.nodes(*sorted(REPLICAS)), "renamed": self.far.nodes(*names)})
             eventually(lambda names=names: nodes_of(router, number) == set(names), 10)
             eventually(lambda names=names: port in (router.endpoint(number, names[0]) or ""), 10)
+
+    def test_a_name_alone_never_hides_that_the_config_refuses_the_read(self):
+        class Away(pinroute.NoReplica, OSError):
+            pass
+
+        routers = {pinroute.NoReplica: pinroute.Router(self.far.dir),
+                   Away: pinroute.Router(self.far.dir, no_replica=Away)}
+        for option, value, reason in (("no_replica", "error", "NO_REPLICA"), ("primary_budget", 1, "OVER_BUDGET")):
+            self.far.reload({"main": self.far.nodes(*sorted(REPLICAS)), "bare": self.far.nodes()}, **{option: value})
+            for kind, router in routers.items():
+                bare = router.cluster("bare")
+                eventually(lambda: router.route_read(bare).reason_name == reason, 10)
+                for call in (lambda: router.node_for_read(bare), lambda: router.node_for_read(bare, within_ms=20000),
+                             lambda: router.scope(bare).node()):
+                    raised = eventually(lambda: self.raised(call), 10)  # the budget's one read may be this one
+                    self.assertIs(type(raised), kind)
+                    self.assertRegex(str(raised), f"^{reason}: no replica .*{option}")
+                for call in (router.route_read, lambda number: router.scope(number).read()):
+                    d = eventually(lambda: next((d for d in (call(bare), call(bare)) if d.refused), None), 10)
+                    self.assertEqual((d.node, d.reason_name, repr(d)[-15:]), ("default", reason, ", refused=True)"))
+                forced = router.scope(bare)
+                forced.force_primary()
+                self.assertEqual((forced.node(), forced.read().refused, router.node_for_write(bare)),
+                                 ("default", False, "default"))
+                self.assertIn(router.node_for_read(main_of(router)), REPLICAS)
+
+    @staticmethod
+    def raised(call):
+        try:
+            call()
+        except pinroute.NoReplica as e:
+            return e
+        return None
 
     def test_many_names_do_not_get_mixed_up(self):
         names = {cluster: {f"{cluster}-{i}" for i in range(28)} for cluster in ("many", "more")}
@@ -481,6 +516,7 @@ class Memory(Case):
             "a key among many": lambda: router.record_writes(main, [bytearray(b"k"), None]),
             "bad cluster": lambda: router.scope(60, "k"), "bad key": lambda: router.route_read(main, ""),
             "bad token": lambda: scope.accept(5), "bad name": lambda: router.cluster("a b"),
+            "bad class": lambda: pinroute.Router(NOWHERE, no_replica=OSError),
             "bad rekey": lambda: scope.rekey(""), "bad dir": lambda: pinroute.Router(""),
             "instance": lambda: pinroute.Decision(), "pickle": lambda: pickle.dumps(router),
         }

@@ -11,8 +11,11 @@
 A read that may be at most so far behind gives a bound: router.node_for_read(main, key, within_ms=2000), or
 scope.read(within_ms=2000).node; the primary answers it where no replica is known to be so recent.
 
-A guest in the process: it never logs, starts no thread, and raises only for wrong arguments.  Whatever is wrong
-with the daemon or its store, the answer is the primary.  Calls that may wait for the daemon (record_write,
+Where the daemon's config has reads fail when there is no replica (no_replica = error, primary_budget), calls that
+return a name raise NoReplica; those that return a Decision have `refused` in it, beside the primary's name.
+
+A guest in the process: it never logs, starts no thread, and raises nothing else but for wrong arguments.  Whatever is
+wrong with the daemon or its store, the answer is the primary.  Calls that may wait for the daemon (record_write,
 record_writes, hold, Scope.end and Scope.accept) let other threads run, and end by the router's timeout.
 
 What belongs to the work at hand rather than to an object (current_scope(), use_primary()) is kept in contextvars:
@@ -29,12 +32,12 @@ import typing
 from ._pinroute import (
     AFFINITY, BALANCED, BEHIND, CAUGHT_UP, E_CLUSTER, E_INVALID, E_MEMORY, E_NODE, E_NO_REPLICA, E_REFUSED, E_STORE,
     E_TOKEN_EXPIRED, E_TOKEN_FOREIGN, E_TOKEN_FORGED, E_UNREACHABLE, FLOOR, FORCED, KEY_MAX, NO_REPLICA, OK,
-    OVER_BUDGET, PINNED, PRIMARY, REPLICA, STORE_STALE, STORE_UNAVAILABLE, WRITE, Decision, Router, Scope,
+    OVER_BUDGET, PINNED, PRIMARY, REPLICA, STORE_STALE, STORE_UNAVAILABLE, WRITE, Decision, NoReplica, Router, Scope,
     http_method_writes, reason_name, strerror, version,
 )
 
 __all__ = [
-    "Router", "Scope", "Decision", "current_scope", "scope_context", "use_primary", "is_forced",
+    "Router", "Scope", "Decision", "NoReplica", "current_scope", "scope_context", "use_primary", "is_forced",
     "strerror", "reason_name", "version", "http_method_writes", "KEY_MAX",
     "OK", "E_INVALID", "E_CLUSTER", "E_NODE", "E_STORE", "E_UNREACHABLE", "E_REFUSED", "E_NO_REPLICA",
     "E_TOKEN_FORGED", "E_TOKEN_EXPIRED", "E_TOKEN_FOREIGN", "E_MEMORY", "PRIMARY", "REPLICA",

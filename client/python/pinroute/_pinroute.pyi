@@ -50,6 +50,12 @@ def http_method_writes(method: str | None, /) -> bool:
     """Does this HTTP method write?  Anything but GET, HEAD, OPTIONS and TRACE does; None writes."""
 
 
+class NoReplica(Exception):
+    """No replica may be read from, and the daemon's config has such reads fail: by no_replica = error or
+    primary_budget.  Raised by calls that return a node's name alone.
+    """
+
+
 @final
 class Router:
     """A handle on the daemon's directory.  One per process is enough, for all of its threads.
@@ -59,13 +65,15 @@ class Router:
 
     dir: None: $PINROUTE_DIR, else /run/pinroute.
     timeout_ms: total time of one call that asks the daemon, 1 to 60000; None: 50.
+    no_replica: what a read raises that the config refuses: NoReplica or a class derived from it.
 
     Keys are bytes, or str, which counts as its UTF-8; 1 to 4096 bytes.  Wrong arguments raise TypeError or
-    ValueError; whatever is wrong with store or daemon raises nothing.
+    ValueError, a read that the config refuses no_replica; whatever is wrong with store or daemon raises
+    nothing.
     """
 
     def __new__(cls, dir: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None, *,
-                timeout_ms: int | None = None) -> Router: ...
+                timeout_ms: int | None = None, no_replica: type[NoReplica] = NoReplica) -> Router: ...
 
     def cluster(self, name: str, /) -> int:
         """Number a cluster, once, for the other calls.
@@ -81,13 +89,15 @@ class Router:
         """Decide where a read for the key goes; without a key no pin is asked for.
 
         within_ms: only a replica that is known to have all that the primary had so long ago, else the primary
-        (BEHIND).  Reads shared memory: no system call, no lock.  On any doubt the answer is the primary.
+        (BEHIND).  Reads shared memory: no system call, no lock.  On any doubt the answer is the primary, also
+        where the read is `refused`.
         """
 
     def node_for_read(self, cluster: int, key: _Key | None = None, within_ms: int | None = None) -> str:
         """Decide as route_read() does, and return the node's name alone.
 
         The same name is the same str object, so no call makes one.  '': unknown, use your primary.
+        Raises NoReplica where route_read() has `refused`.
         """
 
     def route_write(self, cluster: int, /) -> Decision:
@@ -158,7 +168,10 @@ class Scope:
         """
 
     def node(self) -> str:
-        """Decide as read() does, and return the node's name alone; '': unknown, use your primary."""
+        """Decide as read() does, and return the node's name alone; '': unknown, use your primary.
+
+        Raises NoReplica where read() has `refused`.
+        """
 
     def wrote(self) -> None:
         """The request has written, or is about to: its reads go to the primary from here on."""
@@ -210,6 +223,10 @@ class Decision:
     @property
     def reason(self) -> int:
         """Why this node: BALANCED, PINNED and so on."""
+
+    @property
+    def refused(self) -> bool:
+        """True: by no_replica = error or primary_budget this read is to fail; the node is the primary all the same."""
 
     @property
     def pin_left_ms(self) -> int:

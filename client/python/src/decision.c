@@ -9,11 +9,12 @@ struct decision {
         PyObject ob_base;
         PyObject *node;
         unsigned short role, reason;
+        char refused;
         unsigned pin_left_ms;
         unsigned long long epoch;
 };
 
-PyObject *decision_new(PyTypeObject *type, struct names *names, const struct pinroute_decision *d)
+PyObject *decision_new(PyTypeObject *type, struct names *names, const struct pinroute_decision *d, int status)
 {
         PyObject *node = names_get(names, d->node);
         if (!node)
@@ -26,9 +27,25 @@ PyObject *decision_new(PyTypeObject *type, struct names *names, const struct pin
         self->node = node;
         self->role = d->role;
         self->reason = d->reason;
+        self->refused = status == PINROUTE_E_NO_REPLICA ? 1 : 0;
         self->pin_left_ms = d->pin_left_ms;
         self->epoch = d->epoch;
         return (PyObject *)self;
+}
+
+static PyObject *refuse(PyObject *no_replica, unsigned reason)
+{
+        const char *why = reason == PINROUTE_OVER_BUDGET
+                              ? "the primary takes no more such reads this second (primary_budget)"
+                              : "such reads are to fail rather than go to the primary (no_replica = error)";
+        return PyErr_Format(no_replica, "%s: no replica may be read from, and %s",
+                            pinroute_reason_name((int)reason), why);
+}
+
+PyObject *decision_node(PyObject *no_replica, struct names *names, const struct pinroute_decision *d,
+                        int status)
+{
+        return status == PINROUTE_E_NO_REPLICA ? refuse(no_replica, d->reason) : names_get(names, d->node);
 }
 
 static void dealloc(PyObject *o)
@@ -42,9 +59,10 @@ static void dealloc(PyObject *o)
 static PyObject *repr(PyObject *o)
 {
         struct decision *self = (struct decision *)o;
-        return PyUnicode_FromFormat("Decision(node=%R, role=%s, reason=%s, pin_left_ms=%u, epoch=%llu)",
+        return PyUnicode_FromFormat("Decision(node=%R, role=%s, reason=%s, pin_left_ms=%u, epoch=%llu%s)",
                                     self->node, self->role == PINROUTE_REPLICA ? "REPLICA" : "PRIMARY",
-                                    pinroute_reason_name(self->reason), self->pin_left_ms, self->epoch);
+                                    pinroute_reason_name(self->reason), self->pin_left_ms, self->epoch,
+                                    self->refused ? ", refused=True" : "");
 }
 
 static PyObject *reason_name(PyObject *o, void *nothing)
@@ -59,6 +77,9 @@ static PyMemberDef members[] = {
     {"role", T_USHORT, offsetof(struct decision, role), READONLY, "PRIMARY or REPLICA."},
     {"reason", T_USHORT, offsetof(struct decision, reason), READONLY,
      "Why this node: BALANCED, PINNED and so on."},
+    {"refused", T_BOOL, offsetof(struct decision, refused), READONLY,
+     "True: by no_replica = error or primary_budget this read is to fail; the node is the primary all the "
+     "same."},
     {"pin_left_ms", T_UINT, offsetof(struct decision, pin_left_ms), READONLY,
      "Milliseconds that are left of the key's pin, else of the cluster's floor; 0: neither."},
     {"epoch", T_ULONGLONG, offsetof(struct decision, epoch), READONLY,

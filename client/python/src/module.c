@@ -110,12 +110,22 @@ static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **ret)
         return *ret && PyModule_AddType(module, *ret) == 0;
 }
 
+static bool add_exception(PyObject *module, PyObject **ret)
+{
+        *ret = PyErr_NewExceptionWithDoc("pinroute.NoReplica",
+                                         "No replica may be read from, and the daemon's config has such "
+                                         "reads fail: by no_replica = error or\n"
+                                         "primary_budget.  Raised by calls that return a node's name alone.",
+                                         NULL, NULL);
+        return *ret && PyModule_AddObjectRef(module, "NoReplica", *ret) == 0;
+}
+
 static int execute(PyObject *module)
 {
         struct state *state = PyModule_GetState(module);
         if (!add_type(module, &router_spec, &state->router) ||
             !add_type(module, &scope_spec, &state->scope) ||
-            !add_type(module, &decision_spec, &state->decision))
+            !add_type(module, &decision_spec, &state->decision) || !add_exception(module, &state->no_replica))
                 return -1;
         for (const struct constant *c = constants; c < constants + sizeof constants / sizeof *constants; c++)
                 if (PyModule_AddIntConstant(module, c->name, c->value) != 0)
@@ -129,6 +139,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
         Py_VISIT(state->router);
         Py_VISIT(state->scope);
         Py_VISIT(state->decision);
+        Py_VISIT(state->no_replica);
         return 0;
 }
 
@@ -138,6 +149,7 @@ static int clear(PyObject *module)
         Py_CLEAR(state->router);
         Py_CLEAR(state->scope);
         Py_CLEAR(state->decision);
+        Py_CLEAR(state->no_replica);
         return 0;
 }
 

@@ -12,6 +12,7 @@
 /* Of one interpreter. */
 struct state {
         PyTypeObject *router, *scope, *decision;
+        PyObject *no_replica;
 };
 
 /* __reduce__ of a class that nobody can make: by protocols 0 and 1 Python would pickle it, and fail to load

@@ -65,12 +65,23 @@ static struct pinroute *open_handle(PyObject *dir, PyObject *timeout_ms)
         return pr;
 }
 
+static bool is_no_replica(const struct state *state, PyObject *o)
+{
+        if (PyType_Check(o) && PyType_IsSubtype((PyTypeObject *)o, (PyTypeObject *)state->no_replica))
+                return true;
+        PyErr_Format(PyExc_TypeError, "no_replica: NoReplica or a class derived from it, not %R", o);
+        return false;
+}
+
 static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-        static char first[] = "dir", second[] = "timeout_ms";
-        static char *names[] = {first, second, NULL};
-        PyObject *dir = Py_None, *timeout_ms = Py_None;
-        if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:Router", names, &dir, &timeout_ms))
+        static char first[] = "dir", second[] = "timeout_ms", third[] = "no_replica";
+        static char *names[] = {first, second, third, NULL};
+        const struct state *state = PyType_GetModuleState(type);
+        PyObject *dir = Py_None, *timeout_ms = Py_None, *no_replica = state->no_replica;
+        if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OO:Router", names, &dir, &timeout_ms,
+                                         &no_replica) ||
+            !is_no_replica(state, no_replica))
                 return NULL;
         struct pinroute *pr = open_handle(dir, timeout_ms);
         struct router *self = pr ? (struct router *)PyType_GenericAlloc(type, 0) : NULL;
@@ -79,9 +90,9 @@ static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
                 return NULL;
         }
         self->pr = pr;
-        const struct state *state = PyType_GetModuleState(type);
         self->scope = (PyTypeObject *)Py_NewRef((PyObject *)state->scope);
         self->decision = (PyTypeObject *)Py_NewRef((PyObject *)state->decision);
+        self->no_replica = Py_NewRef(no_replica);
         return (PyObject *)self;
 }
 
@@ -91,6 +102,7 @@ static int traverse(PyObject *o, visitproc visit, void *arg)
         Py_VISIT(Py_TYPE(o));
         Py_VISIT(((struct router *)o)->scope);
         Py_VISIT(((struct router *)o)->decision);
+        Py_VISIT(((struct router *)o)->no_replica);
         return 0;
 }
 
@@ -103,6 +115,7 @@ static void dealloc(PyObject *o)
         names_fini(&self->names);
         Py_XDECREF((PyObject *)self->scope);
         Py_XDECREF((PyObject *)self->decision);
+        Py_XDECREF(self->no_replica);
         PyObject_GC_Del(o);
         Py_DECREF(type);
 }
@@ -150,8 +163,9 @@ static bool is_refused(const struct router *self, int status)
         return true;
 }
 
-static bool read_to(struct router *self, const struct signature *s, PyObject *const *given, Py_ssize_t n,
-                    PyObject *kwnames, struct pinroute_decision *ret)
+/* libpinroute's status; -1: an exception is set. */
+static int read_to(struct router *self, const struct signature *s, PyObject *const *given, Py_ssize_t n,
+                   PyObject *kwnames, struct pinroute_decision *ret)
 {
         PyObject *args[ARGS_MAX];
         unsigned number, ms;
@@ -159,11 +173,11 @@ static bool read_to(struct router *self, const struct signature *s, PyObject *co
         struct key key;
         if (!args_take(s, given, n, kwnames, args) || !args_number(args[0], "cluster", 0, &number) ||
             !args_within(args[2], &bounded, &ms) || !key_take(args[1], true, &key))
-                return false;
+                return -1;
         int status = bounded ? pinroute_route_read_within(self->pr, number, key.bytes, key.len, ms, ret)
                              : pinroute_route_read(self->pr, number, key.bytes, key.len, ret);
         key_drop(&key);
-        return !is_refused(self, status);
+        return is_refused(self, status) ? -1 : status;
 }
 
 static PyObject *route_read(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
@@ -171,8 +185,8 @@ static PyObject *route_read(PyObject *o, PyObject *const *given, Py_ssize_t n, P
         static const struct signature s = {"route_read", 1, 3, {"cluster", "key", "within_ms"}};
         struct router *self = (struct router *)o;
         struct pinroute_decision d;
-        return read_to(self, &s, given, n, kwnames, &d) ? decision_new(self->decision, &self->names, &d)
-                                                        : NULL;
+        int status = read_to(self, &s, given, n, kwnames, &d);
+        return status >= 0 ? decision_new(self->decision, &self->names, &d, status) : NULL;
 }
 
 static PyObject *node_for_read(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
@@ -180,7 +194,8 @@ static PyObject *node_for_read(PyObject *o, PyObject *const *given, Py_ssize_t n
         static const struct signature s = {"node_for_read", 1, 3, {"cluster", "key", "within_ms"}};
         struct router *self = (struct router *)o;
         struct pinroute_decision d;
-        return read_to(self, &s, given, n, kwnames, &d) ? names_get(&self->names, d.node) : NULL;
+        int status = read_to(self, &s, given, n, kwnames, &d);
+        return status >= 0 ? decision_node(self->no_replica, &self->names, &d, status) : NULL;
 }
 
 static bool write_to(struct router *self, PyObject *o, struct pinroute_decision *ret)
@@ -194,7 +209,8 @@ static PyObject *route_write(PyObject *o, PyObject *number)
 {
         struct router *self = (struct router *)o;
         struct pinroute_decision d;
-        return write_to(self, number, &d) ? decision_new(self->decision, &self->names, &d) : NULL;
+        return write_to(self, number, &d) ? decision_new(self->decision, &self->names, &d, PINROUTE_OK)
+                                          : NULL;
 }
 
 static PyObject *node_for_write(PyObject *o, PyObject *number)
@@ -350,11 +366,14 @@ static PyMethodDef methods[] = {
      "Decide where a read for the key goes; without a key no pin is asked for.\n\n"
      "within_ms: only a replica that is known to have all that the primary had so long ago, else the "
      "primary\n"
-     "(BEHIND).  Reads shared memory: no system call, no lock.  On any doubt the answer is the primary."},
+     "(BEHIND).  Reads shared memory: no system call, no lock.  On any doubt the answer is the primary, "
+     "also\n"
+     "where the read is `refused`."},
     {"node_for_read", FAST(node_for_read),
      "node_for_read($self, /, cluster, key=None, within_ms=None)\n--\n\n"
      "Decide as route_read() does, and return the node's name alone.\n\n"
-     "The same name is the same str object, so no call makes one.  '': unknown, use your primary."},
+     "The same name is the same str object, so no call makes one.  '': unknown, use your primary.\n"
+     "Raises NoReplica where route_read() has `refused`."},
     {"route_write", route_write, METH_O,
      "route_write($self, cluster, /)\n--\n\n"
      "Say where a write goes: the primary."},
@@ -403,16 +422,21 @@ static PyGetSetDef getset[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "Router(dir=None, *, timeout_ms=None)\n--\n\n"
-                "A handle on the daemon's directory.  One per process is enough, for all of its threads.\n\n"
-                "A router that was opened before a fork serves in every child.  With or without a store and "
-                "a daemon it\n"
-                "opens: until there is one, all answers are the primary.\n\n"
-                "dir: None: $PINROUTE_DIR, else /run/pinroute.\n"
-                "timeout_ms: total time of one call that asks the daemon, 1 to 60000; None: 50.\n\n"
-                "Keys are bytes, or str, which counts as its UTF-8; 1 to 4096 bytes.  Wrong arguments raise "
-                "TypeError or\n"
-                "ValueError; whatever is wrong with store or daemon raises nothing."},
+    {Py_tp_doc,
+     "Router(dir=None, *, timeout_ms=None, no_replica=NoReplica)\n--\n\n"
+     "A handle on the daemon's directory.  One per process is enough, for all of its threads.\n\n"
+     "A router that was opened before a fork serves in every child.  With or without a store and "
+     "a daemon it\n"
+     "opens: until there is one, all answers are the primary.\n\n"
+     "dir: None: $PINROUTE_DIR, else /run/pinroute.\n"
+     "timeout_ms: total time of one call that asks the daemon, 1 to 60000; None: 50.\n"
+     "no_replica: what a read raises that the config refuses: NoReplica or a class derived from "
+     "it.\n\n"
+     "Keys are bytes, or str, which counts as its UTF-8; 1 to 4096 bytes.  Wrong arguments raise "
+     "TypeError or\n"
+     "ValueError, a read that the config refuses no_replica; whatever is wrong with store or daemon "
+     "raises\n"
+     "nothing."},
     {Py_tp_new, new},
     {Py_tp_dealloc, dealloc},
     {Py_tp_traverse, traverse},

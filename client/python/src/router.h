@@ -11,6 +11,7 @@ struct router {
         struct pinroute *left;          /* closed with calls inside: the last of them frees it */
         unsigned inside;                /* calls that gave up the GIL */
         PyTypeObject *scope, *decision; /* of what it makes; the module may be gone before us */
+        PyObject *no_replica;           /* what it raises */
         struct names names;
 };
 

@@ -70,11 +70,6 @@ static struct pinroute_scope *at_rest(struct scope *self)
         return self->router->pr ? &self->used : NULL;
 }
 
-static void read_to(struct scope *self, struct pinroute_decision *ret)
-{
-        pinroute_scope_read(at_rest(self), ret);
-}
-
 static PyObject *read_scope(PyObject *o, PyObject *const *given, Py_ssize_t n, PyObject *kwnames)
 {
         static const struct signature s = {"read", 0, 1, {"within_ms"}};
@@ -86,19 +81,18 @@ static PyObject *read_scope(PyObject *o, PyObject *const *given, Py_ssize_t n, P
         bool bounded;
         if (!args_take(&s, given, n, kwnames, args) || !args_within(args[0], &bounded, &ms))
                 return NULL;
-        if (bounded)
-                pinroute_scope_read_within(at_rest(self), ms, &d);
-        else
-                read_to(self, &d);
-        return decision_new(router->decision, &router->names, &d);
+        int status = bounded ? pinroute_scope_read_within(at_rest(self), ms, &d)
+                             : pinroute_scope_read(at_rest(self), &d);
+        return decision_new(router->decision, &router->names, &d, status);
 }
 
 static PyObject *node(PyObject *o, PyObject *nothing)
 {
         (void)nothing;
+        struct scope *self = (struct scope *)o;
         struct pinroute_decision d;
-        read_to((struct scope *)o, &d);
-        return names_get(&((struct scope *)o)->router->names, d.node);
+        int status = pinroute_scope_read(at_rest(self), &d);
+        return decision_node(self->router->no_replica, &self->router->names, &d, status);
 }
 
 static PyObject *wrote(PyObject *o, PyObject *nothing)
@@ -235,7 +229,8 @@ static PyMethodDef methods[] = {
      "stays the one that it was while it is within the bound."},
     {"node", node, METH_NOARGS,
      "node($self, /)\n--\n\n"
-     "Decide as read() does, and return the node's name alone; '': unknown, use your primary."},
+     "Decide as read() does, and return the node's name alone; '': unknown, use your primary.\n\n"
+     "Raises NoReplica where read() has `refused`."},
     {"wrote", wrote, METH_NOARGS,
      "wrote($self, /)\n--\n\n"
      "The request has written, or is about to: its reads go to the primary from here on."},

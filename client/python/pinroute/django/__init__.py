@@ -21,8 +21,12 @@ function of yours instead.
     request_scope(...)      a job is a request, too; token() is for its payload
     get_replica()           an alias, for connections[...]; with within_ms=..., of one that is at most so far behind
 
-Reads go to the primary while a transaction is open there, and whenever pinrouted or its store cannot be used.  Without
-any PINROUTE_* setting and without pinrouted, reads rotate through REPLICA_DATABASES as django-multidb-router does it.
+Reads go to the primary while a transaction is open there, and whenever pinrouted or its store cannot be used.  Where
+pinrouted.ini says no_replica = error, or a primary_budget is used up, those that no promise sends there raise
+NoReplica, an OperationalError, as of a database that is not there.
+
+Without any PINROUTE_* setting and without pinrouted, reads rotate through REPLICA_DATABASES as django-multidb-router
+does it.
 
 `pinroute.django` in INSTALLED_APPS is optional: it has the settings checked at start.  In `manage.py shell`,
 help(pinroute.django.conf) lists them.
@@ -37,12 +41,13 @@ from .pinning import (
     unpin_this_thread, use_master, use_primary_db,
 )
 from .routers import MasterSlaveRouter, PinningMasterSlaveRouter, PinningReplicaRouter, ReplicaRouter, get_replica
+from .served import NoReplica
 
 __all__ = [
     "DEFAULT_DB_ALIAS", "READ_ONLY_METHODS", "ReplicaRouter", "PinningReplicaRouter", "MasterSlaveRouter",
     "PinningMasterSlaveRouter", "PinningRouterMiddleware", "get_replica", "get_slave", "use_primary_db", "use_master",
     "db_write", "mark_as_write", "mark_written", "pin_this_thread", "unpin_this_thread", "this_thread_is_pinned",
-    "request_scope", "token", "default_key",
+    "request_scope", "token", "default_key", "NoReplica",
 ]
 
 

@@ -15,7 +15,8 @@ _here = state.here
 
 
 def get_replica(within_ms=None):
-    """The alias of a replica that may be read from now, the next one in turn; the primary's when there is none.
+    """The alias of a replica that may be read from now, the next one in turn; the primary's when there is none,
+    or NoReplica where the config has such reads fail.
 
     within_ms   it may be at most so far behind: `Note.objects.using(get_replica(within_ms=5000))`"""
     return site().get_replica(within_ms)

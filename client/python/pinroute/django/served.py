@@ -4,7 +4,7 @@ import time
 import warnings
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import OperationalError, connections
 
 import pinroute
 
@@ -17,6 +17,13 @@ from .seed import UNSIGNED
 _forced = pinroute._forced.get
 
 
+class NoReplica(pinroute.NoReplica, OperationalError):
+    """pinrouted's config has this read fail: no replica may be read from, and the primary is to be spared.
+    To Django it is a database that is not there."""
+
+    __module__ = "pinroute.django"
+
+
 class ServedSite:
     """This process's routing, as pinrouted's store has it."""
 
@@ -25,7 +32,7 @@ class ServedSite:
         self.groups = conf.groups
         self.hold_ms = conf.hold_ms
         try:
-            self.router = pinroute.Router(conf.dir, timeout_ms=conf.timeout_ms)
+            self.router = pinroute.Router(conf.dir, timeout_ms=conf.timeout_ms, no_replica=NoReplica)
         except ValueError as e:
             raise ImproperlyConfigured(f"PINROUTE_DIR, or $PINROUTE_DIR: {e}") from e
         self.clusters = [self.router.cluster(group.name) for group in self.groups]
