@@ -909,6 +909,13 @@ class Keys(Case):
                 self.assertEqual(Client().get("/view").content, b"default default default")
             self.assertEqual(len(logged.records), 1)
 
+    def test_a_function_whose_own_read_is_refused_does_not_open_the_primary_to_the_rest(self):
+        self.override(PINROUTE_CLUSTER="bare", PINROUTE_KEY=lambda request: Note.objects.first())
+        self.view(where)
+        with self.assertNoLogs("pinroute.django"), self.assertLogs("django.request"), self.assertRaises(NoReplica):
+            Client().get("/view")
+        self.assertEqual(Client().post("/view").content, b"default")
+
     def test_a_long_key_is_a_key(self):
         with override_settings(PINROUTE_KEY=lambda request: self.key * 1000):
             Client().post("/view")

@@ -73,10 +73,11 @@ class Identity:
 
     settled    the key is final: nobody has to look again before the end of the request
     in_doubt   the key could not be told: the site's function failed
+    refused    it failed since its own read was refused
     asker      the thread that looks at this moment, or None
     """
 
-    __slots__ = ("_http", "_function", "_answered", "keys", "settled", "in_doubt", "asker")
+    __slots__ = ("_http", "_function", "_answered", "keys", "settled", "in_doubt", "refused", "asker")
 
     def __init__(self, http, function=None, key=None):
         self._http = http
@@ -84,7 +85,7 @@ class Identity:
         self._answered = function is None  # else it is asked at each read, until it knows
         self.keys = []
         self.settled = http is None
-        self.in_doubt = False
+        self.in_doubt = self.refused = False
         self.asker = None
         self._add(as_key(key))
         if http is not None and function is None:
@@ -125,12 +126,13 @@ class Identity:
         return about, len(about) if self._answered else -1, probe, user, lazy
 
     def _ask(self):
-        failed_before, self.in_doubt = self.in_doubt, False
+        failed_before, self.in_doubt, self.refused = self.in_doubt, False, False
         self.asker = get_ident()
         try:
             return as_key((self._function or _user_key)(self._http))
-        except Exception:
-            if not failed_before:
+        except Exception as e:
+            self.refused = isinstance(e, pinroute.NoReplica)
+            if not failed_before and not self.refused:
                 log.exception("%s failed: reads of this request go to the primary",
                               "PINROUTE_KEY" if self._function else "request.user")
             self.in_doubt = True

@@ -103,6 +103,13 @@ class ServedRequest:
         self._notice()
         return identity.in_doubt and not self.known
 
+    def in_doubt(self, part):
+        """The alias for a read after look() was in doubt.  If that is because the site's function was refused its own
+        read, this one must not be what takes the primary instead."""
+        if self._identity.refused:
+            part.node()  # raises, where this cluster refuses
+        return part.primary
+
     def write(self, model):
         """The alias for a write; from now on this request reads from the primary, too."""
         part = self.only or self.part(model)

@@ -71,7 +71,7 @@ class PinningReplicaRouter(ReplicaRouter):
             about = request.about
             if (len(about) != request.count or about.get(request.probe) is not request.probed
                     or request.lazy["_wrapped"] is not empty) and request.look():
-                return part.primary
+                return request.in_doubt(part)
         return part.nodes[part.node()]
 
     def db_for_write(self, model, **hints):
