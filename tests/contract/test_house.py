@@ -178,9 +178,9 @@ class Installation(unittest.TestCase):
             return done.stdout.split()[-1]
 
     def test_it_gives_the_promised_files_and_outside_programs_find_them_build_and_run(self):
-        build = os.path.join(BUILD, "house-release")
+        build = os.path.join(SOURCE, "build", "release")
         with tempfile.TemporaryDirectory() as prefix:
-            run("cmake", "--preset", "release", "-B", build)
+            run("cmake", "--preset", "release", directory=SOURCE)
             run("cmake", "--build", build)
             run("cmake", "--install", build, "--prefix", prefix)
             for path in ("bin/pinrouted", "bin/pinroutectl", "include/pinroute.h", "lib/libpinroute.so",
