@@ -11,19 +11,19 @@
  * 2-byte aligned: copy it out before use.  A record on an overflow page is 16-byte aligned.
  * Times are CLOCK_MONOTONIC milliseconds of the boot named in the header.
  *
- * Versioning: PNR_LAYOUT counts every change of this file.  The header has three numbers of the daemon that wrote last:
+ * Versioning: PNR_LAYOUT counts the changes of this file, all but one kind: a version may add a field, in what was
+ * reserved, where 0 says that it is unknown, and what is lost then is offload.  Who does not know the field writes 0, or
+ * on a page of pins leaves what was there.  The header has three numbers of the daemon that wrote last:
  *   layout         its PNR_LAYOUT
  *   oldest_reader  the oldest stub that may go by the file
- *   oldest_writer  the oldest daemon that may take the file over, and go on with it in place
+ *   oldest_writer  the oldest daemon that may take the file over, and go on with it in place; 0: none but its own
  * A stub reads, and a daemon takes over, what is of its own layout; what is older, down to PNR_OLDEST_STORE; and what is
  * newer, if the number above lets it.  Else a stub answers "primary", and a daemon makes a new file, with a floor for
  * all that may stand in this one.  A daemon that takes a file over writes its own three numbers with its first commit,
  * and owes what the file says: pins, holds, floors, generations, an operator's words, cursor, keys and seed.
- * So a newer version may add
- *   - a field, in what was reserved.  0 says that it is unknown, and what is lost then is offload: a daemon that does
- *     not know the field writes 0, or on a page of pins leaves what was there.
- *   - a record, with a key of its own.  A daemon that does not know it leaves it: it is void where `layout` is older.
- * Whatever else changes raises oldest_reader or oldest_writer, or both.
+ * A record with a key of its own is a new layout that lets the one before read and write: a daemon that does not know it
+ * leaves it, and it is void where `layout` is older.  Whatever else changes raises oldest_reader or oldest_writer, or
+ * both.
  */
 #ifndef PNR_STORE_H
 #define PNR_STORE_H
@@ -37,12 +37,12 @@
         static_assert(sizeof(type) == (size), #type ": in the store: bump PNR_LAYOUT, add a golden file")
 
 #ifndef PNR_LAYOUT /* the tests build the next one, too */
-#define PNR_LAYOUT 3
+#define PNR_LAYOUT 2
 #endif
 #define PNR_MAGIC         0x31455455524e4950ull /* "PINRUTE1" as bytes in the file */
 #define PNR_OLDEST_STORE  2 /* 1 was never released: other pages of pins, another stage 2 (key.h) */
 #define PNR_OLDEST_READER 2
-#define PNR_OLDEST_WRITER 3 /* 2 takes over none but its own */
+#define PNR_OLDEST_WRITER 2
 
 #define PNR_PAGE_SIZE    4096
 #define PNR_PAGE_VALUE   4080 /* a page less LMDB's 16-byte page header */
@@ -79,7 +79,7 @@ struct pnr_header {
         uint32_t stale_after_ms; /* heartbeat older: keyed reads answer "primary" */
         uint32_t stale_limit_ms; /* heartbeat older: all reads answer "primary" */
         uint64_t cursor;         /* the turn that the next attaching process gets */
-        uint32_t oldest_writer;  /* 0 in layout 2, which has none */
+        uint32_t oldest_writer;  /* 0: the writer knew of none */
         uint32_t reserved32;
         uint64_t reserved[5];
 };
@@ -101,7 +101,7 @@ enum pnr_cluster_flags {
         PNR_CLUSTER_REMOVED = 1,          /* no longer configured: a reader answers as if it did not exist */
         PNR_CLUSTER_NO_REPLICA_ERROR = 2, /* no_replica = error */
         PNR_CLUSTER_AFFINITY =
-            4, /* balance = affinity.  Older than layout 3: a stub takes turns all the same */
+            4, /* balance = affinity.  A stub that does not know it takes turns all the same */
 };
 
 struct pnr_node {

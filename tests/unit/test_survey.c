@@ -138,7 +138,7 @@ Test(survey, each_odd_record_is_a_reason)
         h.layout = 7;
         h.oldest_writer = PNR_LAYOUT + 1;
         MUST_OK(store_put_header(s, &h));
-        expect("layout 7, this daemon writes 3");
+        expect("layout 7, this daemon writes 2");
 
         begin();
         h = header_of(s, 2);
