@@ -170,11 +170,16 @@ static struct cluster_node *free_slot(struct cluster *c)
         return NULL;
 }
 
-/* Another primary, or the same one on another history: what was fenced and sampled says nothing now. */
-static void new_history(struct cluster *c)
+static void forget_samples(struct cluster *c)
 {
         marks_clear(&c->samples);
         c->sampled_since = (struct mono){0};
+}
+
+/* Another primary, or the same one on another history: what was fenced and sampled says nothing now. */
+static void new_history(struct cluster *c)
+{
+        forget_samples(c);
         fence_reset(&c->fence);
         c->system_identifier = 0;
         c->timeline = 0;
@@ -586,6 +591,13 @@ void cluster_stood_still(struct cluster *c, struct mono now, const char *why)
         fence_open_next(&c->fence);
         int64_t owed_ms = mono_since(c->live_until, now), most_ms = c->conf.max_pin_seconds_ms;
         floor_raise(c, now, owed_ms > most_ms ? owed_ms : most_ms, why);
+}
+
+void cluster_slept(struct cluster *c)
+{
+        forget_samples(c);
+        FOR_EACH_NODE (c, n)
+                n->resumed = n->state == NODE_UP;
 }
 
 void cluster_publish(struct cluster *c, struct pnr_cluster *ret)

@@ -108,6 +108,10 @@ void cluster_hold(struct cluster *c, struct mono until);
 /* The daemon was not there for a while (start, stall): nothing that it knew about replicas holds any more. */
 void cluster_stood_still(struct cluster *c, struct mono now, const char *why);
 
+/* The machine slept, and the clock with it: how long ago the primary was where cannot be told any more.  Besides the
+ * above, and before it. */
+void cluster_slept(struct cluster *c);
+
 unsigned cluster_find_node(const struct cluster *c, const char *name); /* slot, or PNR_NO_NODE */
 void cluster_set_admin(struct cluster *c, unsigned slot, enum node_admin admin, struct mono now);
 

@@ -479,6 +479,8 @@ static void notice_stall(struct core *core, struct mono now)
                 return;
         core->stats.stalls++;
         log_debug("the loop stood still for %" PRId64 " ms", stood + slept);
+        for (unsigned i = 0; slept > CORE_STALL_MS && i < core->n_clusters; i++)
+                cluster_slept(core->cluster[i]);
         all_stood_still(core, "the daemon stood still", now);
 }
 

@@ -85,6 +85,31 @@ Test(as_of, it_ends_with_the_connection_the_check_the_prober_and_a_stall)
         cr_expect(as_of(1) == 0 && as_of(2) == 0);
 }
 
+Test(as_of, after_a_sleep_of_the_machine_no_earlier_sample_tells_the_time)
+{
+        cluster_slept(&p.c);
+        cluster_stood_still(&p.c, p.now, "test");
+        p.server[0].manner = SILENT;
+        p.server[0].position += 1000000;
+        play_for(&p, 3000);
+        cr_expect_eq(as_of(1), 0, "an hour may have passed since the sample that it has replayed");
+        p.server[0].manner = ANSWERS;
+        p.server[1].position = p.server[0].position;
+        play_for(&p, 3000);
+        cr_expect(as_of(1) > p.now.ms - 2000);
+}
+
+Test(as_of, after_a_sleep_a_replica_that_was_good_stays_in_the_schedule_until_its_lag_is_known)
+{
+        cluster_slept(&p.c);
+        cluster_stood_still(&p.c, p.now, "test");
+        p.server[0].position += 1000000; /* which the replicas do not have for a while */
+        for (unsigned i = 0; i < 40; i++) {
+                play_for(&p, 50);
+                cr_expect(play_scheduled(&p, 1));
+        }
+}
+
 Test(as_of, an_answer_on_a_new_connection_says_nothing_of_the_one_before)
 {
         p.server[1].reconnected = true;

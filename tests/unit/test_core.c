@@ -125,6 +125,17 @@ Test(core, a_full_table_takes_pins_again_once_some_have_run_out)
 
 /* ---- stall ---- */
 
+Test(core, a_machine_that_slept_cannot_tell_any_more_since_when_a_replica_has_what, .init = core_up)
+{
+        cr_assert_neq(core.cluster[0]->samples.n, 0);
+        core_step(NULL, 0, CORE_STALL_MS + 1);
+        cr_expect_neq(core.cluster[0]->samples.n, 0, "the clock went on");
+        core.suspended_ms -= 3600000;
+        core_step(NULL, 0, 1);
+        cr_expect_eq(core.cluster[0]->samples.n, 0);
+        cr_expect_eq(core_look("main", 7).reason, PINROUTE_FLOOR);
+}
+
 Test(core, a_loop_that_stood_still_zeroes_caught_up_and_raises_every_floor, .init = core_up)
 {
         core_servers.position[0] = 10;
