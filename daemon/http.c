@@ -27,8 +27,9 @@
 #define BODY_MAX_BYTES 4096 /* nobody needs one; one that comes with a POST is read before that is refused */
 #define BACKLOG        64
 #define LOOK_MS        50
-#define CHEAP_US       2000 /* a page that takes less is made for each who asks */
-#define SHARE          9    /* a page made anew is good for so many times of what that took */
+#define AGAIN_MS       60000 /* after a socket that could not be made anew */
+#define CHEAP_US       2000  /* a page that takes less is made for each who asks */
+#define SHARE          9     /* a page made anew is good for so many times of what that took */
 #define MISDIRECTED    421
 #define LISTENER       (LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC)
 
@@ -414,9 +415,10 @@ bool http_init(struct http *h, const struct conf *conf, gid_t group)
 void http_mind(struct http *h)
 {
         struct evhttp_bound_socket *lost = h->bound;
-        if (!h->name.ino || !listen_lost(&h->name))
+        if (!h->name.ino || !mono_reached(clock_mono(), h->mind_due) || !listen_lost(&h->name))
                 return;
         struct evconnlistener *listener = listener_at_path(h);
+        h->mind_due = mono_plus(clock_mono(), listener ? 0 : AGAIN_MS);
         if (!listener)
                 return;
         if (!take_listener(h, listener)) {

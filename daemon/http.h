@@ -46,6 +46,8 @@ struct http {
         char where[CONF_WORD_MAX]; /* http_listen; a reload does not change it */
         struct listen_name name;   /* ino 0: it listens on an address */
         gid_t group;
+        struct mono
+            mind_due; /* a lost socket could not be made anew: no other try, and no other complaint, before this */
         bool rests; /* takes nobody: every place is in use, or no descriptor is left */
         unsigned n;
         struct http_client {

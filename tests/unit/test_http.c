@@ -371,6 +371,14 @@ Test(http, a_socket_at_a_path_serves_whoever_can_open_it_by_any_name)
         cr_assert_eq(unlink(core_conf.http_listen), 0);
         http_mind(&http);
         cr_expect_eq(status_of(GET("/healthz")), 200, "a socket whose file was removed is made anew");
+        cr_assert_eq(unlink(core_conf.http_listen), 0);
+        strcpy(http.where, "/nowhere/at/all"); /* as if its directory were gone */
+        http_mind(&http);
+        cr_expect_not(mono_reached(clock_mono(), http.mind_due), "one complaint, not one a second");
+        strcpy(http.where, core_conf.http_listen);
+        http.mind_due = (struct mono){0};
+        http_mind(&http);
+        cr_expect_eq(status_of(GET("/healthz")), 200);
         http_fini(&http);
         cr_expect_neq(stat(core_conf.http_listen, &st), 0, "it takes its socket away");
         listen_on(path_in_dir());
