@@ -80,13 +80,12 @@ double ctl_look_rate(const struct ctl_look *now, const struct ctl_look *before, 
 /* What processes decided since the daemon's start: for one node, its reads; cluster NULL: all there is. */
 static int64_t decided(const struct ctl_look *look, const char *cluster, const char *node)
 {
-        const json_t *rows = json_object_get(look->stats, "decisions"), *row;
+        const json_t *rows = json_object_get(look->stats, "decisions");
         int64_t n = 0;
-        size_t i;
         if (!json_is_array(rows))
                 return CTL_LOOK_UNKNOWN;
-        json_array_foreach(rows, i, row)
-        {
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+                const json_t *row = json_array_get(rows, i);
                 bool of_node = cluster && !strcmp(ctl_look_text(row, "cluster"), cluster) &&
                                !strcmp(ctl_look_text(row, "node"), node) &&
                                strcmp(ctl_look_text(row, "reason"), "WRITE") != 0;
@@ -121,46 +120,60 @@ static const char *id_of(const char *cluster, const json_t *node, char buf[2 * P
 static int64_t most_of(const json_t *seen)
 {
         int64_t most = CTL_LOOK_UNKNOWN;
-        size_t i;
-        const json_t *lag;
-        json_array_foreach(seen, i, lag) most =
-            json_integer_value(lag) > most ? json_integer_value(lag) : most;
+        for (size_t i = 0; i < json_array_size(seen); i++) {
+                int64_t lag = json_integer_value(json_array_get(seen, i));
+                most = lag > most ? lag : most;
+        }
         return most;
+}
+
+static void remember(json_t *lags, const char *id, int64_t lag_ms)
+{
+        json_t *seen = json_object_get(lags, id);
+        if (!seen) {
+                seen = json_array();
+                json_object_set_new(lags, id, seen);
+        }
+        json_array_append_new(seen, json_integer(lag_ms));
+        if (json_array_size(seen) > CTL_LOOK_LAGS)
+                json_array_remove(seen, 0);
+}
+
+/* One node after the other, of all clusters. */
+struct node_at {
+        const json_t *clusters, *cluster, *node;
+        size_t c, n;
+};
+
+static bool next_node(struct node_at *at)
+{
+        for (; at->c < json_array_size(at->clusters); at->c++, at->n = 0) {
+                at->cluster = json_array_get(at->clusters, at->c);
+                at->node = json_array_get(json_object_get(at->cluster, "nodes"), at->n++);
+                if (at->node)
+                        return true;
+        }
+        return false;
 }
 
 void ctl_look_remember(const struct ctl_look *now, json_t *lags)
 {
-        size_t i, k;
-        const json_t *c, *n;
+        struct node_at at = {.clusters = json_object_get(now->status, "clusters")};
         char id[2 * PNR_NAME_SIZE + 2];
-        json_array_foreach(json_object_get(now->status, "clusters"), i, c)
-            json_array_foreach(json_object_get(c, "nodes"), k, n)
-        {
-                id_of(ctl_look_text(c, "name"), n, id);
-                json_t *seen = json_object_get(lags, id);
-                if (!seen) {
-                        seen = json_array();
-                        json_object_set_new(lags, id, seen);
-                }
-                json_array_append_new(seen, json_integer(ctl_look_number(n, "lag_ms")));
-                if (json_array_size(seen) > CTL_LOOK_LAGS)
-                        json_array_remove(seen, 0);
-        }
+        while (next_node(&at))
+                remember(lags, id_of(ctl_look_text(at.cluster, "name"), at.node, id),
+                         ctl_look_number(at.node, "lag_ms"));
 }
 
 unsigned ctl_look_rows(const struct ctl_look *now, const struct ctl_look *before, json_t *lags,
                        struct ctl_row rows[CTL_LOOK_ROWS])
 {
         unsigned count = 0;
-        size_t i, k;
-        const json_t *c, *n;
+        struct node_at at = {.clusters = json_object_get(now->status, "clusters")};
         char id[2 * PNR_NAME_SIZE + 2];
-        json_array_foreach(json_object_get(now->status, "clusters"), i, c)
-            json_array_foreach(json_object_get(c, "nodes"), k, n)
-        {
-                if (count == CTL_LOOK_ROWS)
-                        return count;
-                const char *cluster = ctl_look_text(c, "name");
+        for (; count < CTL_LOOK_ROWS && next_node(&at); count++) {
+                const json_t *n = at.node;
+                const char *cluster = ctl_look_text(at.cluster, "name");
                 rows[count] = (struct ctl_row){
                     .cluster = cluster,
                     .name = ctl_look_text(n, "name"),
@@ -180,7 +193,6 @@ unsigned ctl_look_rows(const struct ctl_look *now, const struct ctl_look *before
                     .reads_s = decided_rate(now, before, cluster, ctl_look_text(n, "name")),
                     .at = count,
                 };
-                count++;
         }
         return count;
 }

@@ -260,7 +260,7 @@ static const char *sort_name(enum ctl_sort sort)
             CTL_SORTS(NAME)
 #undef NAME
         };
-        return sort < CTL_SORT_N ? names[sort] : "?";
+        return names[sort];
 }
 
 static void put_rows(struct pen *p, unsigned room)

@@ -34,11 +34,13 @@ static const char *said(const json_t *o, const char *key)
 static const json_t *node_said(const struct ctl_why *w, unsigned node)
 {
         char name[PNR_NAME_SIZE + 1];
-        size_t i;
-        const json_t *n;
+        const json_t *nodes = json_object_get(w->daemon, "nodes");
         ctl_why_name(w, node, name);
-        json_array_foreach(json_object_get(w->daemon, "nodes"), i,
-                           n) if (!strcmp(said(n, "name"), name)) return n;
+        for (size_t i = 0; i < json_array_size(nodes); i++) {
+                const json_t *n = json_array_get(nodes, i);
+                if (!strcmp(said(n, "name"), name))
+                        return n;
+        }
         return NULL;
 }
 
@@ -93,15 +95,15 @@ static void put_lack(const struct ctl_why *w, unsigned node, const char *what, c
         const json_t *n = node_said(w, node), *gap = json_object_get(n, "gap_bytes");
         const char *at = said(n, "position"), *fence = fence_of(w);
         char bytes[CTL_TEXT_SPAN_MAX];
-        if (n && *at && *fence && json_integer_value(gap) > 0)
+        if (*at && *fence && json_integer_value(gap) > 0)
                 snprintf(buf, size, "no: has replayed %s, this %s's fence is %s: %s to go", at, what, fence,
                          ctl_text_bytes(json_integer_value(gap), bytes));
-        else if (n && *at && *fence && gap && !json_is_integer(gap))
+        else if (*at && *fence && gap && !json_is_integer(gap))
                 snprintf(buf, size,
                          "no: has replayed %s, but of which timeline is not known, or it is another", at);
-        else if (n && *at && *fence)
+        else if (*at && *fence)
                 snprintf(buf, size, "no: it had not when this was looked at; by now it has replayed %s", at);
-        else if (n && *at && w->cluster.node[node].caught_up == 0)
+        else if (*at && w->cluster.node[node].caught_up == 0)
                 snprintf(buf, size, "no: has replayed %s, and there is no fence to hold that against", at);
         else
                 snprintf(buf, size, "no: has reached generation %" PRIu64 " of %" PRIu64,

@@ -2,7 +2,12 @@
 #include "client/ctl_look.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "ctl_told.h"
 
@@ -55,12 +60,54 @@ Test(ctl_look, there_is_none_across_a_restart_a_silence_or_no_time)
         cr_expect_lt(rate(&b, &a), 0);
         cr_expect_lt(rate(&b, NULL), 0);
         cr_expect_lt(rate(&b, &none), 0);
+        cr_expect_lt(rate(&none, &a), 0);
         cr_expect_lt(rate(&at_once, &a), 0);
         ctl_look_rows(&b, &a, lags, rows);
         cr_expect_lt(rows[0].reads_s, 0);
         cr_expect_eq(ctl_look_rows(&none, &a, lags, rows), 0);
         json_decref(lags);
         ctl_look_free(&a), ctl_look_free(&b), ctl_look_free(&at_once);
+}
+
+Test(ctl_look, counts_that_fall_or_are_only_in_one_of_two_looks_make_no_rate)
+{
+        struct ctl_look a = look(1000, "e", 30, 300, 0), b = look(2000, "e", 20, 100, 0);
+        cr_expect_eq(rate(&b, &a), CTL_LOOK_UNKNOWN);
+        cr_expect_eq(ctl_look_decisions(&b, &a), CTL_LOOK_UNKNOWN);
+        cr_expect_float_eq(ctl_look_rate(&b, &a, (const char *const[]){NULL}), 0, 0.001);
+        json_object_del(json_object_get(b.stats, "stats"), "holds");
+        json_object_set_new(b.stats, "decisions", json_integer(7));
+        cr_expect_eq(rate(&b, &a), CTL_LOOK_UNKNOWN);
+        cr_expect_eq(ctl_look_decisions(&b, &a), CTL_LOOK_UNKNOWN);
+        json_object_del(a.stats, "decisions");
+        cr_expect_eq(ctl_look_decisions(&b, &a), CTL_LOOK_UNKNOWN);
+        ctl_look_free(&a), ctl_look_free(&b);
+}
+
+/* A look at clusters "a" and "b" with so many nodes each, between them one without any. */
+static struct ctl_look wide(int nodes)
+{
+        json_t *clusters = json_array();
+        for (int c = 0; c < 3; c++) {
+                json_t *all = json_array();
+                for (int i = 0; c != 1 && i < nodes; i++)
+                        json_array_append_new(all, json_pack("{ss}", "name", "n"));
+                json_array_append_new(clusters, json_pack("{ss so}", "name", c ? "b" : "a", "nodes", all));
+        }
+        return (struct ctl_look){.answered = true, .status = json_pack("{so}", "clusters", clusters)};
+}
+
+Test(ctl_look, nodes_of_all_clusters_are_rows_in_the_daemon_s_order_while_there_is_room)
+{
+        struct ctl_look few = wide(2), many = wide(CTL_LOOK_ROWS - 1);
+        cr_assert_eq(ctl_look_rows(&few, NULL, NULL, rows), 4);
+        for (unsigned i = 0; i < 4; i++) {
+                cr_expect_str_eq(rows[i].cluster, i < 2 ? "a" : "b");
+                cr_expect_eq(rows[i].at, i);
+        }
+        cr_assert_eq(ctl_look_rows(&many, NULL, NULL, rows), CTL_LOOK_ROWS);
+        cr_expect_str_eq(rows[CTL_LOOK_ROWS - 1].cluster, "b");
+        ctl_look_free(&few), ctl_look_free(&many);
 }
 
 Test(ctl_look, the_greatest_lag_is_of_the_last_sixty_looks)
@@ -86,4 +133,52 @@ Test(ctl_look, who_does_not_answer_is_told_quietly)
                   a.why);
         cr_expect_str_empty(told);
         ctl_look_free(&a);
+}
+
+/* A daemon in DIR that takes `n` questions, each of which has to be the next of these.  Its exit status: were they? */
+static pid_t daemon_in(const char *dir, const char *const (*talk)[2], unsigned n)
+{
+        struct sockaddr_un at = {.sun_family = AF_UNIX};
+        snprintf(at.sun_path, sizeof at.sun_path, "%s/ctl.sock", dir);
+        int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        cr_assert(!bind(listener, (struct sockaddr *)&at, sizeof at) && !listen(listener, 4));
+        pid_t pid = fork();
+        if (pid) {
+                close(listener);
+                return pid;
+        }
+        bool right = true;
+        for (unsigned i = 0; i < n; i++) {
+                char line[256];
+                int fd = accept(listener, NULL, NULL);
+                ssize_t got = read(fd, line, sizeof line);
+                size_t len = strlen(talk[i][1]);
+                right &= got == (ssize_t)strlen(talk[i][0]) && !memcmp(line, talk[i][0], (size_t)got);
+                right &= write(fd, talk[i][1], len) == (ssize_t)len;
+                close(fd);
+        }
+        unlink(at.sun_path);
+        _exit(right ? 0 : 1);
+}
+
+Test(ctl_look, a_daemon_that_answers_is_asked_for_all_and_may_leave_out_what_it_does_not_know)
+{
+        static const char *const talk[][2] = {{"status\n", "{\"ok\":true,\"pins\":3}"},
+                                              {"show stats\n", "{\"ok\":false,\"error\":\"unknown\"}"},
+                                              {"show news\n", "{\"ok\":true,\"news\":[]}"}};
+        char dir[] = "/tmp/pinroute-look-XXXXXX";
+        struct ctl ctl = {.dir = dir};
+        struct ctl_look a;
+        int status = -1;
+        cr_assert(mkdtemp(dir));
+        pid_t pid = daemon_in(dir, talk, 3);
+        ctl_look_take(&a, &ctl, 5000);
+        cr_expect(a.answered, "%s", a.why);
+        cr_expect_eq(ctl_look_number(a.status, "pins"), 3);
+        cr_expect_null(a.stats);
+        cr_expect(json_is_array(json_object_get(a.news, "news")));
+        cr_expect_str_empty(told);
+        cr_expect(waitpid(pid, &status, 0) == pid && status == 0, "status, show stats, show news");
+        ctl_look_free(&a);
+        rmdir(dir);
 }

@@ -2,6 +2,7 @@
 #include "client/owed.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 
 static struct owed owed;
 static const struct mono now = {1000};
@@ -185,4 +186,60 @@ Test(owed, when_the_last_debt_is_paid_reads_look_at_none)
         owed_put_all(&owed, 1300);
         cr_expect_eq(owed.latest_ms, 0);
         expect_need(0, 9, now, 1300);
+}
+
+/* ---- two threads ---- */
+
+#define ROUNDS 200000
+
+static atomic_bool over;
+
+static void *send_and_fail(void *arg)
+{
+        struct owed_debt d;
+        for (unsigned i = 1; i <= ROUNDS; i++) {
+                put_sent(1, 1, i, 1900);
+                owed_drop_sent(&owed, i);
+                owed_put(&owed, 0, key_of(1), 1400, 0, now);
+                owed_put(&owed, 0, key_of(1), 1300, 0, now);
+                if (owed_get(&owed, 0, now, &d))
+                        owed_drop(&owed, 0, &d);
+        }
+        atomic_store(&over, true);
+        return arg;
+}
+
+Test(owed, a_debt_that_changes_while_it_is_copied_is_not_told)
+{
+        struct owed_debt d;
+        pthread_t thread;
+        unsigned wrong = 0;
+        cr_assert_eq(pthread_create(&thread, NULL, send_and_fail, NULL), 0);
+        while (!atomic_load(&over))
+                if (owed_get(&owed, 0, now, &d))
+                        wrong += d.until_ms != (d.serial ? 1900 : 1400);
+        pthread_join(thread, NULL);
+        cr_expect_eq(wrong, 0);
+}
+
+static unsigned lowered[2];
+
+static void *pin_all(void *arg)
+{
+        for (int64_t i = 1; i <= ROUNDS; i++) {
+                owed_put_all(&owed, i);
+                *(unsigned *)arg += atomic_load(&owed.all_until_ms) < i;
+        }
+        return NULL;
+}
+
+Test(owed, no_thread_takes_back_what_another_has_pinned)
+{
+        pthread_t thread[2];
+        for (unsigned i = 0; i < 2; i++)
+                cr_assert_eq(pthread_create(&thread[i], NULL, pin_all, &lowered[i]), 0);
+        for (unsigned i = 0; i < 2; i++)
+                pthread_join(thread[i], NULL);
+        cr_expect_eq(lowered[0] + lowered[1], 0);
+        cr_expect_eq(owed.all_until_ms, ROUNDS);
 }
