@@ -50,6 +50,28 @@ def dashboard_expressions():
     return [expression.replace("$__rate_interval", "1m") for expression in asked]
 
 
+def window(text):
+    """Seconds of a range: 5m, 90s."""
+    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
+
+
+def samples(notation):
+    """What promtool makes of `1+0x3 _ 5-1x2`: a list of words."""
+    found = []
+    for word in notation.split():
+        steps = re.fullmatch(r"(-?\d+)([+-]\d+)x(\d+)", word)
+        found += [str(int(steps[1]) + n * int(steps[2])) for n in range(int(steps[3]) + 1)] if steps else [word]
+    return found
+
+
+def scraped_every(seconds, text, evaluated):
+    """The unit tests, whose series have a sample each 15 s, as Prometheus sees them with another scrape_interval."""
+    text = re.sub(r"interval: 15s", f"interval: {seconds}s", text)
+    text = re.sub(r"evaluation_interval: \d+s", f"evaluation_interval: {evaluated}s", text)
+    text = re.sub(r"values: '([^']*)'", lambda m: f"values: '{' '.join(samples(m[1])[::seconds // 15])}'", text)
+    return text.replace("- pinroute-alerts.yml", "- " + Rules.FILE)
+
+
 def rules():
     """{name: expression} of the alerts and recorded rates."""
     text = read(PACKAGING, "prometheus", "pinroute-alerts.yml")
@@ -66,6 +88,28 @@ class Rules(unittest.TestCase):
 
     def test_each_does_what_its_unit_test_says(self):
         self.assertIn("SUCCESS", run(PROMTOOL, "test", "rules", self.TEST))
+
+    def test_each_does_so_at_any_scrape_interval_from_15_s_to_1_m(self):
+        text = read(self.TEST)
+        self.assertEqual(set(re.findall(r"interval: (\w+)", text)), {"15s"})
+        for seconds, evaluated in ((30, 13), (60, 13), (60, 60)):   # 13: never at the same time as a scrape
+            with self.subTest(scrape_interval=seconds, evaluation_interval=evaluated), tempfile.TemporaryDirectory() as place:
+                path = os.path.join(place, "alerts.test.yml")
+                with open(path, "w", encoding="ascii") as f:
+                    f.write(scraped_every(seconds, text, evaluated))
+                self.assertIn("SUCCESS", run(PROMTOOL, "test", "rules", path))
+
+    def test_none_looks_back_so_little_that_a_scrape_interval_of_1_m_leaves_it_one_sample(self):
+        ranges = {name: re.findall(r"\[(\w+)(?::\w+)?\]", rule) for name, rule in rules().items()}
+        self.assertEqual([name for name, found in ranges.items() if any(window(r) < 300 for r in found)], [])
+        self.assertGreater(sum(map(len, ranges.values())), 20)
+
+    def test_none_waits_for_less_than_a_second_sample(self):
+        waits = re.findall(r"^        for: (\w+)$", read(self.FILE), re.M)
+        self.assertEqual([wait for wait in waits if window(wait) < 90], [])
+
+    def test_their_names_begin_alike(self):
+        self.assertEqual([name for name in rules() if not re.match("Pinroute[A-Z]|instance_", name)], [])
 
     def test_each_alert_fires_in_one_unit_test_and_is_silent_in_another(self):
         tests = re.split(r"^  - name: ", read(self.TEST), flags=re.M)[1:]
@@ -112,6 +156,26 @@ class Dashboard(unittest.TestCase):
         names = [variable["name"] for variable in json.loads(text)["templating"]["list"]]
         self.assertEqual(names, ["datasource", "instance", "cluster"])
         self.assertEqual([e for e in dashboard_expressions() if "$instance" not in e], [])
+
+    def test_none_looks_back_less_than_five_minutes_or_grafanas_choice(self):
+        text = read(PACKAGING, "grafana", "pinroute.json")
+        ranges = set(re.findall(r"\[([\w$]+)\]", " ".join(re.findall(r'"expr": "(.*)"', text)))) - {"$__rate_interval"}
+        self.assertEqual([r for r in sorted(ranges) if window(r) < 300], [])
+
+    def test_replicas_are_out_that_are_down_or_taken_out_by_an_operator(self):
+        asked = [panel["targets"][0]["expr"] for panel in panels() if panel["title"] == "Replicas out"]
+        nodes = {"up": ("UP", "replica"), "dead": ("DOWN", "replica"), "new": ("UNKNOWN", "replica"),
+                 "drained": ("drain", "replica"), "mended": ("maint", "replica"), "default": ("UP", "primary"), "last": ("DOWN", "primary")}
+        series = [{"series": f'pinrouted_node_state{{instance="a", cluster="main", node="{node}", state="{state}"}}', "values": f"{int(state == at)}x1"}
+                  for node, (at, _) in nodes.items() for state in ("UP", "DOWN", "UNKNOWN", "drain", "maint")]
+        series += [{"series": f'pinrouted_node_up{{instance="a", cluster="main", node="{node}", role="{role}"}}', "values": f"{int(at in ('UP', 'drain'))}x1"}
+                   for node, (at, role) in nodes.items()]
+        expect = [{"expr": re.sub(r"\$(instance|cluster)", ".+", asked[0]), "eval_time": "0s", "exp_samples": [{"labels": "{}", "value": 4}]}]
+        with tempfile.TemporaryDirectory() as place:
+            path = os.path.join(place, "out.test.yml")
+            with open(path, "w", encoding="ascii") as f:
+                json.dump({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": expect}]}, f)
+            self.assertIn("SUCCESS", run(PROMTOOL, "test", "rules", path))
 
     def test_prometheus_can_read_each_question(self):
         with tempfile.TemporaryDirectory() as place:
