@@ -71,39 +71,39 @@ static void put_health(struct ctl_table *t, const json_t *node)
         ctl_table_put(t, "%.1fms", json_number_value(json_object_get(node, "check_ms")));
 }
 
-/* A floor that all replicas have reached costs nobody anything: say how many have. */
+/* A floor that all replicas have reached costs nobody anything: the daemon knows. */
 static void show_floor(const json_t *cluster, FILE *to)
 {
         char span[CTL_TEXT_SPAN_MAX];
-        size_t i;
-        unsigned replicas = 0, reached = 0;
-        const json_t *node;
-        json_int_t generation = count_of(cluster, "floor_generation");
-        json_array_foreach(json_object_get(cluster, "nodes"), i, node)
-        {
-                bool replica = strcmp(text_of(node, "role"), "replica") == 0;
-                replicas += replica;
-                reached += replica && count_of(node, "caught_up") >= generation;
-        }
         ctl_text_line(to, "  floor: every key needs generation %" JSON_INTEGER_FORMAT " for %s more: %s",
-                      generation, span_of(cluster, "floor_left_ms", span), text_of(cluster, "floor_why"));
-        ctl_text_line(to, "         replicas that have it: %u of %u", reached, replicas);
+                      count_of(cluster, "floor_generation"), span_of(cluster, "floor_left_ms", span),
+                      text_of(cluster, "floor_why"));
+        ctl_text_line(to, "         %s", text_of(cluster, "floor_cost"));
+}
+
+static void show_schedule(const json_t *cluster, FILE *to)
+{
+        char line[1200];
+        const json_t *names = json_object_get(cluster, "schedule");
+        join(names, SCHEDULE_SHOWN, line, sizeof line);
+        if (*line)
+                ctl_text_line(to, "  schedule: %s", line);
+        else
+                ctl_text_line(to, "  schedule: empty: %s", text_of(cluster, "without_replica"));
 }
 
 static void show_cluster(const json_t *cluster, FILE *to)
 {
         static const char *const heads[] = {"NODE",    "ROLE",   "STATE",  "ADMIN", ">SINCE", ">LAG",
                                             ">BEHIND", ">SHARE", ">CHECK", "WHY",   NULL};
-        char line[1200];
         struct ctl_table t;
         size_t i;
         const json_t *node;
-        join(json_object_get(cluster, "schedule"), SCHEDULE_SHOWN, line, sizeof line);
         ctl_text_line(to, "%s", "");
         ctl_text_line(to, "cluster %s: primary %s, open generation %" JSON_INTEGER_FORMAT,
                       text_of(cluster, "name"), text_of(cluster, "primary"),
                       count_of(cluster, "open_generation"));
-        ctl_text_line(to, "  schedule: %s", *line ? line : "empty, all reads go to the primary");
+        show_schedule(cluster, to);
         if (count_of(cluster, "floor_left_ms") > 0)
                 show_floor(cluster, to);
         ctl_table_init(&t, heads);
@@ -298,6 +298,8 @@ void ctl_show_pinned(const json_t *doc, FILE *to)
 void ctl_show_admin(const json_t *doc, FILE *to)
 {
         ctl_text_line(to, "%s/%s: %s", text_of(doc, "cluster"), text_of(doc, "node"), text_of(doc, "admin"));
+        if (json_object_get(doc, "warning"))
+                ctl_text_line(to, "  ! %s", text_of(doc, "warning"));
 }
 
 void ctl_show_reload(const json_t *doc, FILE *to)

@@ -20,6 +20,7 @@
 #include "daemon/metrics.h"
 #include "daemon/show.h"
 #include "daemon/turn.h"
+#include "daemon/verdict.h"
 
 #define LINE_MAX_BYTES  2048
 #define WORDS_MAX       8
@@ -251,6 +252,15 @@ static void cmd_release(struct ops *ops, const struct words *w, struct json *j)
         end(j);
 }
 
+/* What an operator who takes the last one out may not have meant. */
+static void warn_of_none_left(const struct cluster *c, struct json *j)
+{
+        char reads[VERDICT_TEXT_MAX], text[VERDICT_TEXT_MAX + 64];
+        verdict_of_no_replica(c, reads);
+        snprintf(text, sizeof text, "no replica is read from now: %s", reads);
+        json_text(j, "warning", text);
+}
+
 static void set_admin(struct ops *ops, const struct words *w, enum node_admin admin, struct json *j)
 {
         struct cluster *c = cluster_arg(ops, w->word[1], j);
@@ -276,6 +286,8 @@ static void set_admin(struct ops *ops, const struct words *w, enum node_admin ad
         json_text(j, "cluster", c->conf.name);
         json_text(j, "node", w->word[2]);
         json_text(j, "admin", node_admin_name(admin));
+        if (admin != NODE_READY && !verdict_count(c).read)
+                warn_of_none_left(c, j);
         end(j);
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/log.h"
 #include "daemon/measure.h"
 #include "daemon/trouble.h"
+#include "daemon/verdict.h"
 #include "proto/counts.h"
 
 static struct store_count count_of(const struct core *core)
@@ -95,6 +96,16 @@ static const char *primary_of(const struct cluster *c)
 
 static void say_trouble(void *arg, const char *sentence) { json_text(arg, NULL, sentence); }
 
+/* In the words of the status page. */
+static void show_meaning(const struct cluster *c, bool floored, struct mono now, struct json *j)
+{
+        char text[VERDICT_TEXT_MAX];
+        verdict_of_no_replica(c, text);
+        json_text(j, "without_replica", text);
+        verdict_of_cost(c, now, text);
+        json_text(j, "floor_cost", floored ? text : "");
+}
+
 static void show_cluster(const struct cluster *c, struct mono now, struct json *j)
 {
         int64_t floor_left = mono_since(c->floor_until, now);
@@ -109,6 +120,7 @@ static void show_cluster(const struct cluster *c, struct mono now, struct json *
         json_unsigned(j, "floor_generation", c->floor_generation);
         json_text(j, "floor_why", floor_left > 0 ? c->floor_why : "");
         json_unsigned(j, "floors", c->floors);
+        show_meaning(c, floor_left > 0, now, j);
         json_open(j, "schedule", '[');
         for (unsigned i = 0; i < c->n_schedule; i++)
                 json_text(j, NULL, c->node[c->schedule[i]].conf.name);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "daemon/promotion.h"
+#include "daemon/verdict.h"
 
 struct teller {
         trouble_say_fn *say;
@@ -16,7 +17,7 @@ struct teller {
 
 __attribute__((format(printf, 2, 3))) static void tell(struct teller *t, const char *format, ...)
 {
-        char text[2 * PNR_NAME_SIZE + NODE_WHY_MAX + 128];
+        char text[2 * PNR_NAME_SIZE + NODE_WHY_MAX + 384];
         va_list args;
         va_start(args, format);
         vsnprintf(text, sizeof text, format, args);
@@ -45,23 +46,30 @@ static void tell_of_node(const struct cluster *c, const struct cluster_node *n, 
              n->why[0] ? n->why : progress);
 }
 
-/* An operator's own doing is no trouble, but where nothing is left to read from, reads are on the primary. */
+/* An operator's own doing is no trouble as long as something is left to read from; nor is a cluster without replicas
+ * that could be. */
 static void tell_of_none_left(const struct cluster *c, struct teller *t)
 {
-        unsigned out = 0;
+        char reads[VERDICT_TEXT_MAX];
+        unsigned out = 0, waited_for = 0, unknown = 0;
+        if (verdict_count(c).read)
+                return;
         for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++) {
                 const struct cluster_node *n = &c->node[slot];
                 if (!n->conf.name[0] || slot == c->primary || !n->conf.weight)
                         continue;
-                if (n->admin == NODE_READY)
-                        return;
-                out++;
+                out += n->admin != NODE_READY;
+                waited_for += n->admin == NODE_READY;
+                unknown += n->admin == NODE_READY && n->state == NODE_UNKNOWN;
         }
-        if (out)
+        verdict_of_no_replica(c, reads);
+        if (waited_for)
+                tell(t, "%s: no replica is read from%s: %s", c->conf.name, unknown ? " yet" : "", reads);
+        else if (out)
                 tell(t,
                      "%s: no replica is read from: drain or maint is in force for %s; "
-                     "`pinroutectl ready NODE` ends it",
-                     c->conf.name, out == 1 ? "the only one" : "all of them");
+                     "`pinroutectl ready NODE` ends it. Until then %s",
+                     c->conf.name, out == 1 ? "the only one" : "all of them", reads);
 }
 
 static void tell_of_split_brain(const struct cluster *c, struct teller *t)
@@ -74,9 +82,9 @@ static void tell_of_split_brain(const struct cluster *c, struct teller *t)
 
 static void tell_of_cluster(const struct cluster *c, struct teller *t)
 {
+        tell_of_none_left(c, t);
         for (unsigned slot = 0; slot < PNR_NODES_MAX; slot++)
                 tell_of_node(c, &c->node[slot], t);
-        tell_of_none_left(c, t);
         if (c->split_brain)
                 tell_of_split_brain(c, t);
 }

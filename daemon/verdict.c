@@ -82,11 +82,12 @@ static void find_in_node(const struct cluster *c, const struct cluster_node *n, 
         else if (n->admin == NODE_DRAIN)
                 find(f, VERDICT_NOTE, "%s/%s is drained by an operator: no new reads go there.", of, name);
         else if (n->state != NODE_UP && leads(c, n))
-                find(f, VERDICT_ALARM,
-                     "%s/%s, the primary, is %s (%s): %s. Reads without a key go on at the replicas; writes, "
-                     "and reads "
-                     "that must see one, meet its errors.",
-                     of, name, state, since.text, why);
+                find(f, VERDICT_ALARM, "%s/%s, the primary, is %s (%s): %s. %s meet its errors.", of, name,
+                     state, since.text, why,
+                     verdict_count(c).read
+                         ? "Reads without a key go on at the replicas; writes, and reads that "
+                           "must see one,"
+                         : "Writes, and all reads that go to it,");
         else if (n->state != NODE_UP)
                 find(f, VERDICT_TROUBLE, "%s/%s is %s (%s): %s. No reads go there.", of, name, state,
                      since.text, why);
@@ -103,9 +104,9 @@ static unsigned count_past_floor(const struct cluster *c)
         return past;
 }
 
-/* What the floor costs now, and does it? */
-static bool tell_cost(const struct cluster *c, struct mono now, char *ret, size_t size)
+bool verdict_of_cost(const struct cluster *c, struct mono now, char ret[VERDICT_TEXT_MAX])
 {
+        const size_t size = VERDICT_TEXT_MAX;
         struct verdict_replicas count = verdict_count(c);
         unsigned past = count_past_floor(c);
         if (!mono_reached(now, c->floor_hold))
@@ -125,32 +126,48 @@ static bool tell_cost(const struct cluster *c, struct mono now, char *ret, size_
 
 bool verdict_of_floor(const struct cluster *c, struct mono now, char ret[VERDICT_TEXT_MAX])
 {
-        char cost[128];
+        char cost[VERDICT_TEXT_MAX];
         if (mono_reached(now, c->floor_until)) {
                 snprintf(ret, VERDICT_TEXT_MAX, "none");
                 return false;
         }
-        bool costs = tell_cost(c, now, cost, sizeof cost);
-        snprintf(ret, VERDICT_TEXT_MAX, "every key counts as pinned for %s more (%s); %s",
+        bool costs = verdict_of_cost(c, now, cost);
+        snprintf(ret, VERDICT_TEXT_MAX, "every key counts as pinned for %s more (%s); %.128s",
                  span_time(mono_since(c->floor_until, now)).text, c->floor_why, cost);
         return costs;
 }
 
 /* ---- one cluster ---- */
 
+/* Reads of a pinned key wait for their write: the primary takes them, whatever the config says of the others. */
+void verdict_of_no_replica(const struct cluster *c, char ret[VERDICT_TEXT_MAX])
+{
+        if (c->conf.no_replica == CONF_NO_REPLICA_ERROR)
+                snprintf(ret, VERDICT_TEXT_MAX,
+                         "its reads fail with E_NO_REPLICA, but for those of pinned keys, which go to the "
+                         "primary");
+        else if (c->conf.primary_budget)
+                snprintf(ret, VERDICT_TEXT_MAX,
+                         "its reads with a key go to the primary, and %" PRId64
+                         " a second of those without one; the rest fail with E_NO_REPLICA",
+                         c->conf.primary_budget);
+        else
+                snprintf(ret, VERDICT_TEXT_MAX, "all its reads go to the primary");
+}
+
 /* An operator who has taken out the last one has left nothing to read from: that is a trouble, too. */
 static void find_no_replica(const struct cluster *c, struct findings *f)
 {
+        char reads[VERDICT_TEXT_MAX];
         unsigned able = 0, ready = 0;
         FOR_EACH_NODE (c, n) {
                 able += !leads(c, n) && n->conf.weight;
                 ready += !leads(c, n) && n->conf.weight && n->admin == NODE_READY;
         }
         enum verdict_weight weight = ready ? VERDICT_ALARM : able ? VERDICT_TROUBLE : VERDICT_NOTE;
+        verdict_of_no_replica(c, reads);
         find(f, weight, "%s has no replica to read from%s: %s.", c->conf.name,
-             weight == VERDICT_TROUBLE ? ", for an operator has taken them all out" : "",
-             c->conf.no_replica == CONF_NO_REPLICA_ERROR ? "its reads are answered with an error, NO_REPLICA"
-                                                         : "all its reads go to the primary");
+             weight == VERDICT_TROUBLE ? ", for an operator has taken them all out" : "", reads);
 }
 
 static void find_in_cluster(const struct cluster *c, struct mono now, struct findings *f)

@@ -24,6 +24,12 @@ void verdict_of_good(const struct core *core, char ret[VERDICT_TEXT_MAX]);
 /* "2 of 3 good checks so far", for a node that has yet to show itself. */
 void verdict_of_progress(const struct cluster *c, const struct cluster_node *n, char ret[VERDICT_TEXT_MAX]);
 
+/* Where the cluster's reads go while there is no replica to read from: "all its reads go to the primary". */
+void verdict_of_no_replica(const struct cluster *c, char ret[VERDICT_TEXT_MAX]);
+
+/* Does the floor that is raised keep reads from replicas now?  In words in `ret`, as far as the cost goes. */
+bool verdict_of_cost(const struct cluster *c, struct mono now, char ret[VERDICT_TEXT_MAX]);
+
 /* Does a floor keep reads from replicas now?  In words in `ret`, "none" without one. */
 bool verdict_of_floor(const struct cluster *c, struct mono now, char ret[VERDICT_TEXT_MAX]);
 

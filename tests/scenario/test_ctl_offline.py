@@ -26,7 +26,8 @@ STATUS = {"ok": True, "version": "0.1.0", "pid": 4711, "uptime_ms": 93784000, "e
           "clusters": [{"name": "main", "primary": "default", "open_generation": 42, "floor_left_ms": 0, "floor_why": "",
                         "schedule": ["shadow-1"], "nodes": [NODE, REPLICA, DOWN]},
                        {"name": "other", "primary": None, "open_generation": 3, "floor_left_ms": 14999, "floor_generation": 42,
-                        "floor_why": "the store was lost", "schedule": [], "nodes": [{**REPLICA, "state": "UNKNOWN"}]}]}
+                        "floor_why": "the store was lost", "without_replica": "its reads fail", "floor_cost": "it costs nothing",
+                        "schedule": [], "nodes": [{**REPLICA, "state": "UNKNOWN"}]}]}
 PIN = {"cluster": "main", "key": "a6b775d2026332ce30b3", "left_ms": 12345, "hold_left_ms": 0, "until_ms": 99887766,
        "generation": 41, "released": ["shadow-1", "shadow-2"]}
 
@@ -42,9 +43,9 @@ cluster main: primary default, open generation 42
   shadow-2  replica  DOWN   ready  12.3s      -        -   0.0%  400.0ms  Connection ?[31mrefused
 
 cluster other: primary -, open generation 3
-  schedule: empty, all reads go to the primary
+  schedule: empty: its reads fail
   floor: every key needs generation 42 for 14.9s more: the store was lost
-         replicas that have it: 0 of 1
+         it costs nothing
   NODE      ROLE     STATE    ADMIN  SINCE    LAG   BEHIND  SHARE  CHECK  WHY
   shadow-1  replica  UNKNOWN  ready  12.3s  120ms  2.0 KiB  66.7%  0.4ms  -
 """

@@ -40,6 +40,9 @@ Test(ctl_show, short_answers_are_sentences)
         expect(ctl_show_pinned, "{\"generation\":7,\"left_ms\":15000}", "pinned for 15.0s, generation 7\n");
         expect(ctl_show_admin, "{\"cluster\":\"main\",\"node\":\"a\",\"admin\":\"drain\"}",
                "main/a: drain\n");
+        expect(ctl_show_admin,
+               "{\"cluster\":\"main\",\"node\":\"a\",\"admin\":\"drain\",\"warning\":\"none is left\"}",
+               "main/a: drain\n  ! none is left\n");
         expect(ctl_show_reload, "{\"reloaded\":true,\"messages\":[\"x\"]}", "x\nreloaded\n");
         expect(ctl_show_clients, "{}", "PID  UID  SINCE  LAST  REQUESTS\n0 clients\n");
         char *text = shown(ctl_show_pins, "{\"pins\":[{}],\"total\":1,\"truncated\":false}");

@@ -202,6 +202,19 @@ Test(ops, nodes_are_drained_and_made_ready_and_the_store_knows)
         expect_refused("drain nobody shadow-1", "E_CLUSTER");
 }
 
+Test(ops, taking_the_last_replica_out_is_done_and_warned_of)
+{
+        core_up();
+        run("drain main shadow-1");
+        cr_expect_not(says("warning"), "%s", said);
+        run("maint main shadow-2");
+        cr_expect(says("\"admin\":\"maint\",\"warning\":\"no replica is read from now: all its reads go to "
+                       "the primary\"}"),
+                  "%s", said);
+        core.cluster[0]->node[2].state = NODE_DOWN;
+        cr_expect(run("ready main shadow-2") && !says("warning"), "who gives back is not warned: %s", said);
+}
+
 Test(ops, a_reload_says_what_was_wrong)
 {
         run("reload");

@@ -128,6 +128,23 @@ Test(show, a_node_that_answers_but_is_not_up_yet_tells_how_far_it_is, .init = co
         expect("is UNKNOWN: no answer\"");
 }
 
+Test(show, what_a_floor_costs_and_what_an_empty_schedule_means_is_told_in_words, .init = core_up)
+{
+        struct cluster *c = core.cluster[0];
+        c->floor_until = mono_plus(core_now, 61000);
+        status();
+        expect("\"without_replica\":\"all its reads go to the primary\","
+               "\"floor_cost\":\"all replicas have caught up, so it costs nothing\"");
+        c->node[1].caught_up = 0;
+        c->conf.no_replica = CONF_NO_REPLICA_ERROR;
+        status();
+        expect("\"without_replica\":\"its reads fail with E_NO_REPLICA, ");
+        expect("\"floor_cost\":\"1 of 2 replicas have caught up and take keyed reads\"");
+        c->floor_until = core_now;
+        status();
+        expect("\"floor_cost\":\"\"");
+}
+
 Test(show, a_cluster_without_a_primary_and_a_removed_one_can_be_shown)
 {
         core.cluster[0]->primary = PNR_NO_NODE;

@@ -64,12 +64,14 @@ Test(trouble, what_an_operator_has_taken_out_is_none_as_long_as_another_is_left)
 {
         struct cluster_node *n = core.cluster[0]->node;
         n[1].state = NODE_DOWN;
+        strcpy(n[1].why, "no answer");
         n[1].admin = NODE_DRAIN;
         cr_expect_eq(tell(), 0, "%s", told);
         n[2].admin = NODE_MAINT;
         cr_expect_eq(tell(), 1);
-        cr_expect_str_eq(told, "main: no replica is read from: drain or maint is in force for all of them; "
-                               "`pinroutectl ready NODE` ends it\n");
+        cr_expect_str_eq(told,
+                         "main: no replica is read from: drain or maint is in force for all of them; "
+                         "`pinroutectl ready NODE` ends it. Until then all its reads go to the primary\n");
         n[1].conf.weight = 0;
         tell();
         cr_expect(strstr(told, "in force for the only one;"), "%s", told);
@@ -79,8 +81,29 @@ Test(trouble, what_an_operator_has_taken_out_is_none_as_long_as_another_is_left)
         cr_expect_eq(tell(), 0, "the primary is no replica: %s", told);
         n[1].conf.weight = n[2].conf.weight = 1;
         n[1].admin = NODE_READY;
+        cr_expect_eq(tell(), 2);
+        cr_expect_str_eq(told, "main: no replica is read from: all its reads go to the primary\n"
+                               "main/shadow-1 is DOWN: no answer\n");
+}
+
+Test(trouble, where_no_replica_is_left_it_is_told_first_and_what_reads_do)
+{
+        struct cluster *c = core.cluster[0];
+        c->node[1].state = c->node[2].state = NODE_DOWN;
+        cr_expect_eq(tell(), 3);
+        cr_expect_eq(strstr(told, "main: no replica is read from: all its reads go to the primary\n"), told,
+                     "%s", told);
+        c->conf.no_replica = CONF_NO_REPLICA_ERROR;
+        tell();
+        cr_expect(strstr(told, "main: no replica is read from: its reads fail with E_NO_REPLICA"), "%s",
+                  told);
+        c->node[1].state = NODE_UNKNOWN;
+        tell();
+        cr_expect(strstr(told, "main: no replica is read from yet: its reads fail"), "it may be soon: %s",
+                  told);
+        c->node[1].admin = c->node[2].admin = NODE_DRAIN;
         cr_expect_eq(tell(), 1);
-        cr_expect(strstr(told, "main/shadow-1 is DOWN"), "that one is waited for: %s", told);
+        cr_expect(strstr(told, "ends it. Until then its reads fail with E_NO_REPLICA"), "%s", told);
 }
 
 Test(trouble, split_brain_is_told_with_who_is_the_primary_and_who_else_leads)

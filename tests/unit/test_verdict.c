@@ -69,7 +69,25 @@ Test(verdict, nodes_that_have_yet_to_show_themselves_are_a_trouble)
         expect(VERDICT_ALARM, 4, "main/default, the primary, is UNKNOWN (0 s): not checked yet.");
         expect(VERDICT_ALARM, 4, "main has no replica to read from: all its reads go to the primary.");
         main_of()->conf.no_replica = CONF_NO_REPLICA_ERROR;
-        expect(VERDICT_ALARM, 4, "main has no replica to read from: its reads are answered with an error");
+        expect(VERDICT_ALARM, 4,
+               "main has no replica to read from: its reads fail with E_NO_REPLICA, but for those");
+        main_of()->conf.no_replica = CONF_NO_REPLICA_PRIMARY;
+        main_of()->conf.primary_budget = 50;
+        expect(VERDICT_ALARM, 4,
+               "its reads with a key go to the primary, and 50 a second of those without one; the rest fail "
+               "with "
+               "E_NO_REPLICA.");
+}
+
+Test(verdict, reads_go_on_without_the_primary_where_there_are_replicas_only, .init = core_up)
+{
+        struct cluster_node *n = main_of()->node;
+        n[0].state = NODE_DOWN;
+        expect(VERDICT_ALARM, 1,
+               "Reads without a key go on at the replicas; writes, and reads that must see one, meet");
+        n[1].state = n[2].state = NODE_DOWN;
+        expect(VERDICT_ALARM, 2, "Writes, and all reads that go to it, meet its errors.");
+        cr_expect_null(strstr(said, "at the replicas"), "%s", said);
 }
 
 Test(verdict, a_replica_that_is_down_takes_no_reads, .init = core_up)
