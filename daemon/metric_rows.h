@@ -36,7 +36,8 @@ METRIC(node_check_duration_seconds, HISTOGRAM, NODE, "cluster,node",
 
 METRIC(decisions_total, COUNTER, DAEMON, "cluster,node,reason",
        "Answers that processes got from their stubs, by the node named and why; cluster and node are empty "
-       "where there was no store.")
+       "where there was no store. Absent until the first; not of processes that cannot read the store or got "
+       "no memory to count in, nor what was counted in the memory of an earlier daemon.")
 METRIC(processes, GAUGE, DAEMON, "",
        "Processes, with the children that they forked, that count their decisions in memory of ours.")
 
@@ -53,11 +54,15 @@ METRIC(early_release_delay_seconds, HISTOGRAM, CLUSTER, "cluster",
 METRIC(early_release, GAUGE, CLUSTER, "cluster", "1 if early_release is on, else 0.")
 METRIC(floors_raised_total, COUNTER, CLUSTER, "cluster",
        "Times that all keys of the cluster began to count as pinned, or went on to.")
-METRIC(floor_active, GAUGE, CLUSTER, "cluster",
-       "1 while all keys count as pinned, until replicas have caught up, else 0.")
+METRIC(
+    floor_active, GAUGE, CLUSTER, "cluster",
+    "1 from a floor's beginning to its deadline, also when all replicas have caught up with it and it costs "
+    "nothing any more; else 0.")
 METRIC(fences_total, COUNTER, CLUSTER, "cluster",
        "Positions of the primary that were taken so that pins can end early.")
-METRIC(split_brain, GAUGE, CLUSTER, "cluster", "1 while more than one node is out of recovery, else 0.")
+METRIC(split_brain, GAUGE, CLUSTER, "cluster",
+       "1 while more than one node is out of recovery, with follow_promotion = on, else 0; with off, such a "
+       "node is a replica that is DOWN, and status says why.")
 METRIC(primary_changes_total, COUNTER, CLUSTER, "cluster", "Times that another node became the primary.")
 
 METRIC(records_total, COUNTER, DAEMON, "outcome",
@@ -77,8 +82,12 @@ METRIC(store_used_bytes, GAUGE, DAEMON, "", "Bytes of the store in use.")
 METRIC(store_map_bytes, GAUGE, DAEMON, "", "Bytes of the store.")
 METRIC(stores_replaced_total, COUNTER, DAEMON, "",
        "New stores put in the place of one that was lost or unusable.")
-METRIC(loop_stalls_total, COUNTER, DAEMON, "", "Times that the event loop stood still for more than 50 ms.")
-METRIC(loop_longest_turn_seconds, GAUGE, DAEMON, "", "Longest turn of the event loop since the start.")
+METRIC(
+    loop_stalls_total, COUNTER, DAEMON, "",
+    "Times that more than 50 ms passed between two turns of the event loop: the machine, or we, stood still; "
+    "each raises a floor.")
+METRIC(loop_longest_turn_seconds, GAUGE, DAEMON, "",
+       "Longest turn of the event loop since the start: our own work, from waking up to waiting again.")
 METRIC(reloads_total, COUNTER, DAEMON, "outcome", "Reloads of the config, by outcome: ok or refused.")
 METRIC(config_stale, GAUGE, DAEMON, "",
        "1 while the newest config was refused and an older one is in force, else 0.")

@@ -104,6 +104,14 @@ class Rules(unittest.TestCase):
         self.assertEqual([name for name, found in ranges.items() if any(window(r) < 300 for r in found)], [])
         self.assertGreater(sum(map(len, ranges.values())), 20)
 
+    def test_the_manual_has_a_scrape_job_that_they_are_right_for(self):
+        page = read(PACKAGING, "man", "pinrouted.8.scd.in")
+        job = re.search(r"^scrape_configs:\n(.*?)^```", page, re.M | re.S)[1]
+        self.assertIn("job_name: pinroute\n", job)
+        self.assertIn(window(re.search(r"scrape_interval: (\w+)", job)[1]), range(15, 61))
+        far = [address for address in re.findall(r"'([\d.]+):\d+'", job) if not address.startswith("127.")]
+        self.assertTrue(not far or f"http_remote = allow* beside *http_listen = {far[0]}:" in page, far)
+
     def test_none_waits_for_less_than_a_second_sample(self):
         waits = re.findall(r"^        for: (\w+)$", read(self.FILE), re.M)
         self.assertEqual([wait for wait in waits if window(wait) < 90], [])
