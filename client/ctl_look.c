@@ -51,9 +51,10 @@ void ctl_look_free(struct ctl_look *look)
 
 /* ---- rates ---- */
 
+/* Who did not answer has no epoch, and has counted nothing. */
 static bool same_daemon(const struct ctl_look *now, const struct ctl_look *before)
 {
-        return before && now->answered && before->answered && now->at_ns > before->at_ns &&
+        return before && now->at_ns > before->at_ns &&
                !strcmp(ctl_look_text(now->status, "epoch"), ctl_look_text(before->status, "epoch"));
 }
 
@@ -101,7 +102,7 @@ static double decided_rate(const struct ctl_look *now, const struct ctl_look *be
         if (!same_daemon(now, before))
                 return CTL_LOOK_UNKNOWN;
         int64_t a = decided(before, cluster, node), b = decided(now, cluster, node);
-        return a < 0 || b < 0 ? CTL_LOOK_UNKNOWN : per_second(now, before, b - a);
+        return a < 0 ? CTL_LOOK_UNKNOWN : per_second(now, before, b - a); /* without b, it is less */
 }
 
 double ctl_look_decisions(const struct ctl_look *now, const struct ctl_look *before)

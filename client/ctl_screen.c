@@ -61,6 +61,9 @@ static const char *rate(double n, char buf[CTL_TEXT_SPAN_MAX])
 
 static bool is_replica(const struct ctl_row *r) { return !strcmp(r->role, "replica"); }
 
+/* Has no operator said otherwise? */
+static bool is_ready(const struct ctl_row *r) { return !*r->admin || !strcmp(r->admin, "ready"); }
+
 static void cell_node(const struct ctl_row *r, char *to, size_t size)
 {
         snprintf(to, size, "%s/%s%s", r->cluster, r->name, is_replica(r) ? "" : " *");
@@ -69,7 +72,7 @@ static void cell_node(const struct ctl_row *r, char *to, size_t size)
 static void cell_state(const struct ctl_row *r, char *to, size_t size)
 {
         char buf[CTL_TEXT_SPAN_MAX];
-        bool ready = !*r->admin || !strcmp(r->admin, "ready");
+        bool ready = is_ready(r);
         snprintf(to, size, "%s%s%s %s", r->state, ready ? "" : "/", ready ? "" : r->admin,
                  span(r->since_ms, buf));
 }
@@ -181,7 +184,7 @@ static void put_row(struct pen *p, const struct ctl_row *row)
                         columns[i].cell(row, text, sizeof text);
                 at = put_cell(line, at, &columns[i], row ? text : columns[i].head);
         }
-        bool up = row && !strcmp(row->state, "UP"), ready = row && !strcmp(row->admin, "ready");
+        bool up = row && !strcmp(row->state, "UP"), ready = row && is_ready(row);
         if (row && !up)
                 snprintf(line + at, sizeof line - at, "  %s", row->why);
         bool unknown = row && !strcmp(row->state, "UNKNOWN");

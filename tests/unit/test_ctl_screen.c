@@ -236,3 +236,112 @@ Test(ctl_screen, a_pipe_gets_a_line_or_an_object)
         cr_expect_str_eq(
             text, "{\"ok\":false,\"wall_ms\":1795850366055,\"error\":\"gone\",\"code\":\"E_DAEMON\"}\n");
 }
+
+static bool says(const char *part)
+{
+        draw(ctl_screen_draw);
+        return has(part);
+}
+
+Test(ctl_screen, a_look_with_none_before_it_has_no_rates)
+{
+        view.before = NULL;
+        cr_expect(says("records/s -  decisions/s -  commits/s -  clients 12"), "%s", text);
+        cr_expect(has("66.7%        -    1.5s"), "reads: %s", text);
+        draw(ctl_screen_line);
+        cr_expect_str_eq(
+            text,
+            "07:19:26      812          -            -          -       12       2/3     1.5s  DEGRADED\n");
+        draw(ctl_screen_json);
+        cr_expect(has("\"records_per_second\":null,\"decisions_per_second\":null"), "%s", text);
+        cr_expect(has("\"reads_per_second\":null"), "%s", text);
+}
+
+Test(ctl_screen, a_rate_has_three_digits_and_a_letter_at_most)
+{
+        const struct {
+                int n;
+                const char *shown;
+        } t[] = {{0, "0"},
+                 {7, "7"},
+                 {999, "999"},
+                 {1000, "1.0k"},
+                 {99949, "99.9k"},
+                 {99950, "100k"},
+                 {999499, "999k"},
+                 {999500, "1.0M"},
+                 {99950000, "100M"},
+                 {999499999, "999M"},
+                 {999500000, "1.0G"},
+                 {2000000000, "2.0G"}};
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+                char part[64];
+                snprintf(part, sizeof part, "commits/s %s  clients", t[i].shown);
+                json_object_set_new(json_object_get(now.stats, "stats"), "commits", json_integer(5 + t[i].n));
+                cr_expect(says(part), "%d in\n%s", t[i].n, text);
+        }
+}
+
+Test(ctl_screen, a_daemon_that_is_well_is_ok_and_nothing_is_complained_of)
+{
+        unsigned longest;
+        json_object_set_new(now.status, "degraded", json_false());
+        json_object_del(now.status, "why");
+        view.colour = true;
+        cr_expect(says("\033[32mpinrouted 0.1.0  up 1d 2h  ok"), "%s", text);
+        measure(&longest);
+        cr_expect(has("clients 12\n\nNODE"), "an empty line: %s", text);
+        draw(ctl_screen_line);
+        cr_expect(has("1.5s  ok\n"), "%s", text);
+}
+
+/* The node, or the news, of the look shown. */
+static json_t *node_at(size_t i)
+{
+        const json_t *cluster = json_array_get(json_object_get(now.status, "clusters"), 0);
+        return json_array_get(json_object_get(cluster, "nodes"), i);
+}
+
+static json_t *news_at(size_t i) { return json_array_get(json_object_get(now.news, "news"), i); }
+
+Test(ctl_screen, a_state_and_a_level_have_their_colours)
+{
+        view.colour = true;
+        json_object_set_new(news_at(6), "level", json_string("error"));
+        json_object_set_new(news_at(7), "level", json_string("info"));
+        cr_expect(says("\n\033[31m07:19:32.055  error "), "%s", text);
+        cr_expect(has("\n\033[33m07:19:31.055  warning "), "%s", text);
+        cr_expect(has("\n07:19:33.055  info "), "%s", text);
+        cr_expect(has("\nmain/default * "), "%s", text);
+        json_object_set_new(node_at(2), "state", json_string("UNKNOWN"));
+        cr_expect(says("\n\033[33mmain/shadow-1 "), "%s", text);
+        json_object_del(node_at(2), "admin");
+        cr_expect(says("\n\033[33mmain/shadow-1       UNKNOWN 2h 3m "), "untold is ready: %s", text);
+        json_object_set_new(node_at(2), "admin", json_string("maint"));
+        cr_expect(says("\n\033[36mmain/shadow-1       UNKNOWN/maint 2~"), "%s", text);
+}
+
+Test(ctl_screen, by_state_who_is_down_comes_before_who_is_not_known)
+{
+        view.sort = CTL_SORT_STATE;
+        json_object_set_new(node_at(1), "state", json_string("UNKNOWN"));
+        draw(ctl_screen_draw);
+        const char *down = strstr(text, "main/shadow-1 "), *unknown = strstr(text, "main/shadow-2 "),
+                   *up = strstr(text, "main/default ");
+        cr_expect(down && down < unknown && unknown < up, "%s", text);
+}
+
+Test(ctl_screen, what_is_too_long_is_cut_and_what_is_no_text_is_a_question_mark)
+{
+        unsigned longest;
+        json_object_set_new(node_at(1), "name", json_string("a-name-of-many-letters"));
+        json_object_set_new(node_at(2), "name",
+                            json_string("n\xc3\xb6"
+                                        "de\x7f"));
+        json_object_del(node_at(2), "behind_bytes");
+        draw(ctl_screen_draw);
+        measure(&longest);
+        cr_expect(has("\nmain/a-name-of-ma~  UP/drain "), "%s", text);
+        cr_expect(has("\nmain/n??de? "), "%s", text);
+        cr_expect(has("          -\n"), "behind: %s", text);
+}

@@ -154,3 +154,91 @@ Test(ctl_steps, an_own_replica_that_lacks_the_write_and_an_empty_schedule_are_to
         ctl_why_ask(&why, live.dir, name, "bob", 3);
         expect_last("schedule", "empty, and no_replica = error: the call fails with E_NO_REPLICA");
 }
+
+Test(ctl_steps, a_fence_without_a_position_is_one_all_the_same)
+{
+        daemon_says("\"state\":\"fenced\",\"position\":null", "\"position\":\"0/5A3F10\",\"gap_bytes\":null",
+                    "\"position\":null");
+        expect_last("caught up", "generation 8 is fenced; who has it may serve");
+        expect_verdict(1, "no: has reached generation 7 of 8");
+        why.cluster.node[1].caught_up = 0;
+        expect_verdict(1, "no: has replayed 0/5A3F10, and there is no fence to hold that against");
+}
+
+Test(ctl_steps, a_gap_that_is_not_told_is_none_and_a_node_without_a_position_has_its_generation)
+{
+        daemon_says(FENCED, "\"position\":\"0/5A3F10\"", "\"position\":null");
+        expect_verdict(1, "no: it had not when this was looked at; by now it has replayed 0/5A3F10");
+        daemon_says(FENCED, "\"position\":null,\"gap_bytes\":240", "\"position\":null");
+        expect_verdict(1, "no: has reached generation 7 of 8");
+}
+
+Test(ctl_steps, a_node_that_is_out_needs_no_word_of_an_operator_and_not_even_one_of_the_daemon)
+{
+        why.cluster.scheduled = 0;
+        daemon_says(FENCED, "\"state\":\"DOWN\",\"why\":\"gone\",\"since_ms\":340",
+                    "\"state\":\"UP\",\"weight\":1");
+        expect_verdict(1, "no: not in the schedule: DOWN for 340ms: gone");
+        expect_verdict(2, "no: not in the schedule");
+        ctl_why_free(&why);
+        expect_verdict(1, "no: not in the schedule");
+}
+
+Test(ctl_steps, an_answer_that_is_too_old_or_of_another_clock_is_told)
+{
+        why.choice.pool = 0;
+        why.cluster.node[2].stamp_ms = why.facts.now.ms - 10000;
+        expect_verdict(2, "no: that answer is 10000ms old, and good for 10000ms");
+        why.cluster.node[2].stamp_ms = why.facts.now.ms + 1001;
+        expect_verdict(2, "no: that answer is -1001ms old, and good for 10000ms");
+        why.cluster.node[2].stamp_ms = why.facts.now.ms - 9999;
+        expect_verdict(2, "no: the primary is asked for");
+}
+
+Test(ctl_steps, a_floor_is_called_by_its_name_and_an_own_replica_is_not_another_s)
+{
+        char name[PNR_NAME_SIZE] = "main";
+        live.cluster[0].flags = PNR_CLUSTER_AFFINITY;
+        live.cluster[0].node[1].caught_up = live.cluster[0].node[2].caught_up = 11;
+        live.cluster[0].floor_generation = 12;
+        live.cluster[0].floor_until_ms = live_now() + 30000;
+        live_beat(&live, 0);
+        ctl_why_ask(&why, live.dir, name, "bob", 3);
+        cr_assert_eq(why.choice.reason, PINROUTE_FLOOR);
+        const char *const lacks = "\"position\":\"0/5A3F10\",\"gap_bytes\":240";
+        daemon_says(FENCED, lacks, lacks);
+        struct ctl_steps s;
+        ctl_steps_of(&why, &s);
+        unsigned own = strstr(s.step[4].text, "keeps to shadow-1") ? 1 : 2;
+        expect_verdict(own, "no: has replayed 0/5A3F10, this floor's fence is 0/5A4000: 240 B to go");
+        expect_verdict(3 - own, "no: the key keeps to another one (balance = affinity)");
+        expect_last("caught up",
+                    "generation 12 is fenced at 0/5A4000; the key's own replica is not known to have it");
+}
+
+Test(ctl_steps, a_heartbeat_that_never_was_is_told)
+{
+        struct ctl_steps s;
+        why.facts.age_ms = INT64_MAX;
+        ctl_steps_of(&why, &s);
+        cr_assert_eq(s.n, 1);
+        cr_expect_str_eq(s.step[0].text, "live; its heartbeat, never old, is trusted for anything below 1m");
+}
+
+Test(ctl_steps, names_that_do_not_fit_are_cut)
+{
+        char name[PNR_NAME_SIZE] = "main";
+        struct ctl_steps s;
+        ctl_why_ask(&why, live.dir, name, "bob", 3);
+        why.cluster.n_nodes = PNR_NODES_MAX;
+        for (unsigned i = 0; i < PNR_NODES_MAX; i++) {
+                memset(why.cluster.node[i].name, 0, PNR_NAME_SIZE);
+                memset(why.cluster.node[i].name, 'a' + (int)i % 26, PNR_NAME_SIZE - 1);
+        }
+        why.choice.pool = UINT32_MAX;
+        ctl_steps_of(&why, &s);
+        const char *said = s.step[s.n - 1].text;
+        cr_expect_str_eq(s.step[s.n - 1].name, "schedule");
+        cr_expect_eq(strlen(said), 299);
+        cr_expect(!strncmp(said + 63, ", bbb", 5) && said[298] == 'e', "%s", said);
+}
