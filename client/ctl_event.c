@@ -66,8 +66,8 @@ void ctl_event_text(const json_t *event, char buf[CTL_EVENT_MAX])
         const char *word = !strcmp(kind, "pin") ? text_of(event, "what") : text_of(event, "level");
         put_time(number_of(event, "wall_ms"), when, sizeof when);
         put_sentence(event, sentence, sizeof sentence);
-        snprintf(buf, CTL_EVENT_MAX, "%s  %-8s  %.64s%s%.400s", when, *word ? word : kind, cluster,
-                 *cluster ? ": " : "", sentence);
+        snprintf(buf, CTL_EVENT_MAX, "%s  %-8s  %s%.64s%s%.400s", when, *word ? word : kind,
+                 *cluster ? "cluster " : "", cluster, *cluster ? ": " : "", sentence);
 }
 
 void ctl_event_show(const json_t *event, FILE *to)

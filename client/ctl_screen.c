@@ -351,8 +351,8 @@ void ctl_screen_draw(const struct ctl_view *view, FILE *to)
 
 void ctl_screen_heads(FILE *to)
 {
-        ctl_text_line(to, "%-8s  %7s  %9s  %11s  %9s  %7s  %8s  %7s  %s", "TIME", "PINS", "RECORDS/s",
-                      "DECISIONS/s", "COMMITS/s", "CLIENTS", "NODES UP", "MAX LAG", "STATE");
+        ctl_text_line(to, "%-8s  %7s  %9s  %11s  %9s  %7s  %15s  %7s  %s", "TIME", "PINS", "RECORDS/s",
+                      "DECISIONS/s", "COMMITS/s", "CLIENTS", "UP OF ALL NODES", "MAX LAG", "STATE");
 }
 
 static void nodes_up(const struct ctl_row *rows, unsigned n, unsigned *up, int64_t *lag_ms)
@@ -382,7 +382,7 @@ void ctl_screen_line(const struct ctl_view *v, FILE *to)
         int64_t lag_ms;
         nodes_up(rows, n, &up, &lag_ms);
         snprintf(of, sizeof of, "%u/%u", up, n);
-        ctl_text_line(to, "%-8s  %7" PRId64 "  %9s  %11s  %9s  %7" PRId64 "  %8s  %7s  %s", when,
+        ctl_text_line(to, "%-8s  %7" PRId64 "  %9s  %11s  %9s  %7" PRId64 "  %15s  %7s  %s", when,
                       stat_of(v->now, "pins"), rate(records(v), a),
                       rate(ctl_look_decisions(v->now, v->before), b), rate(commits(v), c),
                       stat_of(v->now, "clients"), of, span(lag_ms, d),

@@ -153,7 +153,10 @@ void ctl_show_nodes(const json_t *doc, FILE *to)
                 ctl_table_put(&t, "%" JSON_INTEGER_FORMAT, count_of(node, "caught_up"));
                 ctl_table_put(&t, "%s", span_of(node, "stamp_age_ms", span));
                 ctl_table_put(&t, "%s", text_of(node, "position"));
-                ctl_table_put(&t, "%" JSON_INTEGER_FORMAT, count_of(node, "timeline"));
+                if (count_of(node, "timeline"))
+                        ctl_table_put(&t, "%" JSON_INTEGER_FORMAT, count_of(node, "timeline"));
+                else
+                        ctl_table_put(&t, "-");
                 ctl_table_put(&t, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT, count_of(node, "fails"),
                               count_of(node, "checks"));
                 ctl_table_put(&t, "%s", is_up(node) ? "" : text_of(node, "why"));
@@ -291,7 +294,9 @@ void ctl_show_metrics(const json_t *doc, FILE *to)
 void ctl_show_pinned(const json_t *doc, FILE *to)
 {
         char span[CTL_TEXT_SPAN_MAX];
-        ctl_text_line(to, "pinned for %s, generation %" JSON_INTEGER_FORMAT, span_of(doc, "left_ms", span),
+        ctl_text_line(to, "pinned for %s%s, generation %" JSON_INTEGER_FORMAT, span_of(doc, "left_ms", span),
+                      json_is_true(json_object_get(doc, "cut")) ? ", as long as max_pin_seconds lets it be"
+                                                                : "",
                       count_of(doc, "generation"));
 }
 

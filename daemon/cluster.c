@@ -442,7 +442,6 @@ static void answered(struct cluster *c, struct cluster_node *n, const struct pro
 {
         n->answers = true;
         n->unanswered = 0;
-        n->took_us = r->took_us;
         take_facts(n, r, now);
         notice_fork(c);
         if (c->conf.follow_promotion)
@@ -500,6 +499,7 @@ void cluster_result(struct cluster *c, unsigned slot, const struct prober_result
                 return; /* given up on, or from before a reload */
         n->asked = 0;
         n->checks++;
+        n->took_us = r->took_us;
         histogram_add(&n->took, &histogram_of_checks, r->took_us, 1);
         if (r->kind == PROBER_ANSWER) {
                 answered(c, n, r, now);
@@ -544,6 +544,7 @@ void cluster_turn(struct cluster *c, struct mono now, cluster_ask_fn *fn, void *
                 if (n->asked && mono_since(now, n->sent) > c->conf.check_timeout_ms + PROBER_GRACE_MS) {
                         n->asked = 0;
                         n->checks++;
+                        n->took_us = (uint32_t)mono_since(now, n->sent) * 1000;
                         not_answered(c, n, "no answer from the prober", now);
                 }
                 if (n->asked)

@@ -34,7 +34,7 @@ struct cluster_node {
         bool counts;    /* it is a health check: it moves the window */
         struct mono sent, due;
         uint64_t checks, failures, state_changes;
-        uint32_t took_us;
+        uint32_t took_us;      /* by the newest check, answered or not */
         struct histogram took; /* histogram_of_checks */
 };
 

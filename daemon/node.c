@@ -9,7 +9,7 @@
 void window_push(struct node_window *w, bool good)
 {
         w->good = w->good << 1 | good;
-        if (w->n < 64)
+        if (w->n < WINDOW_MAX)
                 w->n++;
 }
 
@@ -17,7 +17,7 @@ bool window_all(const struct node_window *w, unsigned last, bool good)
 {
         if (w->n < last)
                 return false;
-        uint64_t mask = last >= 64 ? UINT64_MAX : (1ull << last) - 1;
+        uint64_t mask = last >= WINDOW_MAX ? UINT64_MAX : (1ull << last) - 1;
         return (w->good & mask) == (good ? mask : 0);
 }
 

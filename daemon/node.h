@@ -23,10 +23,12 @@ enum node_admin {
 /* What a check says about a node.  WRONG is what waiting cannot mend: out of the schedule at once. */
 enum node_verdict { NODE_GOOD = 0, NODE_BAD = 1, NODE_WRONG = 2 };
 
+#define WINDOW_MAX 64 /* checks that a window keeps */
+
 /* Health checks, newest in bit 0, 1 is good. */
 struct node_window {
         uint64_t good;
-        unsigned n; /* how many are known, up to 64 */
+        unsigned n; /* how many are known, up to WINDOW_MAX */
 };
 
 void window_push(struct node_window *w, bool good);

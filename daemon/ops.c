@@ -176,6 +176,7 @@ static void cmd_pin(struct ops *ops, const struct words *w, struct json *j)
         begin(j);
         json_unsigned(j, "generation", it.reply.generation);
         json_int(j, "left_ms", cluster_pin_ms(c, (int64_t)seconds * 1000));
+        json_bool(j, "cut", (int64_t)seconds * 1000 > c->conf.max_pin_seconds_ms);
         end(j);
 }
 

@@ -233,7 +233,10 @@ static void put_cluster_facts(struct page *p, const struct cluster *c)
                 html_put(p->out, "<li class=\"alarm\"><b>split brain</b></li>");
         html_put(p->out, "<li>primary <b>");
         html_text(p->out, c->primary == PNR_NO_NODE ? "unknown" : c->node[c->primary].conf.name);
-        evbuffer_add_printf(p->out, "</b></li><li>timeline <b>%" PRIu32 "</b></li>", c->timeline);
+        if (c->timeline)
+                evbuffer_add_printf(p->out, "</b></li><li>timeline <b>%" PRIu32 "</b></li>", c->timeline);
+        else
+                html_put(p->out, "</b></li><li>timeline <b>unknown</b></li>");
         evbuffer_add_printf(p->out, "<li>reads on <b>%u of %u</b> replica%s</li>", count.read, count.all,
                             count.all == 1 ? "" : "s");
         bool costs = verdict_of_floor(c, p->now, floor);

@@ -185,6 +185,15 @@ static void plot_lag(struct cells *c, uint32_t max, uint32_t top)
         close_plot(c);
 }
 
+static bool ever_known(const uint32_t value[HISTORY_SECONDS])
+{
+        for (unsigned i = 0; i < HISTORY_SECONDS; i++)
+                if (value[i] != HISTORY_UNKNOWN)
+                        return true;
+        return false;
+}
+
+/* A plot of nothing known would have a scale of its own making: there is none. */
 static void put_lag(struct cells *c)
 {
         uint64_t ms;
@@ -197,7 +206,7 @@ static void put_lag(struct cells *c)
         evbuffer_add_printf(c->out, "<div class=\"pair\"><span>%s",
                             measure_lag(c->row->cluster, c->row->slot, &ms) ? span_short((int64_t)ms).text
                                                                             : "unknown");
-        if (c->row->plots) {
+        if (c->row->plots && ever_known(c->history.lag_ms)) {
                 uint32_t max = plot_max(c->history.lag_ms, HISTORY_SECONDS),
                          top = plot_top(max, LAG_LEAST_MS);
                 evbuffer_add_printf(c->out, " <small>0 to %s</small></span>", span_short(top).text);
@@ -239,7 +248,9 @@ static void put_check(struct cells *c)
         else if (!n->checks)
                 html_put(c->out, "<span class=\"none\">none yet</span>");
         else if (bad)
-                evbuffer_add_printf(c->out, "failed, %u in a row", bad);
+                evbuffer_add_printf(
+                    c->out, bad < WINDOW_MAX ? "failed, %u in a row" : "failed, more than %u in a row",
+                    bad < WINDOW_MAX ? bad : WINDOW_MAX - 1);
         else
                 evbuffer_add_printf(c->out, "good, %.1f ms", n->took_us / 1000.0);
         if (n->failures && n->admin != NODE_MAINT)

@@ -203,15 +203,20 @@ static void give_up(struct probe *p, enum prober_result_kind kind, const char *w
 
 static void fail(struct probe *p, const char *why) { give_up(p, PROBER_FAILED, why); }
 
-/* First line of what libpq says, without "connection to server at ... failed: ". */
+/* First line of what libpq says, without "connection to server at ... failed: ".  Where no server has spoken, a
+ * socket's path stays: nothing else says where the daemon looked. */
 static void libpq_says(struct probe *p, char *dst, size_t size)
 {
-        const char *text = PQerrorMessage(p->conn);
+        static const char on[] = "connection to server on socket \"";
+        const char *text = PQerrorMessage(p->conn), *path = "";
         const char *failed =
             strncmp(text, "connection to server ", 21) == 0 ? strstr(text, " failed: ") : NULL;
 
+        if (failed && strncmp(text, on, sizeof on - 1) == 0 && strncmp(failed + 9, "FATAL:", 6) != 0)
+                path = text + sizeof on - 1;
         text = failed ? failed + 9 : text;
-        snprintf(dst, size, "%.*s", (int)strcspn(text, "\n"), text);
+        int n = (int)strcspn(path, "\"");
+        snprintf(dst, size, "%.*s%s%.*s", n, path, n ? ": " : "", (int)strcspn(text, "\n"), text);
         if (dst[0] == '\0')
                 snprintf(dst, size, "the connection failed");
 }

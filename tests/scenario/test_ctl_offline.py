@@ -81,7 +81,7 @@ CLUSTER  NODE      REASON    DECISIONS
 main     shadow-1  BALANCED        977
 """
 NEWS_TEXT = """\
-2026-11-28 07:19:26.055  warning   main: shadow-1 UP -> DOWN: gone
+2026-11-28 07:19:26.055  warning   cluster main: shadow-1 UP -> DOWN: gone
 2026-11-28 07:19:26.056  info      config p.ini reloaded
 """
 

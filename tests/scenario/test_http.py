@@ -169,7 +169,7 @@ class Telling(Asking):
         self.assertGreater(after[bad], before[bad])
         page = self.ask("/healthz")
         self.assertEqual(page.status, 200)
-        self.assertRegex(page.text, r"^degraded\nmain/shadow-1 is DOWN: .+\n$")
+        self.assertRegex(page.text, r"^degraded\nmain: no replica is read from: all its reads go to the primary\nmain/shadow-1 is DOWN: .+\n$")
         self.assertEqual(self.ask("/healthz?strict").status, 503)
         self.pg.start(1)
         eventually(lambda: self.value("node_up", **node, role="replica") == 1, within=10)

@@ -303,7 +303,7 @@ class OnPostgres(Story):
                 (f"{where} dbname=none user=pinroute", '^FATAL: database "none" does not exist$'),
                 (f"{where} dbname=app user=nobody_here", '^FATAL: role "nobody_here" does not exist$'),
                 ("host=127.0.0.1 port=1 dbname=app user=u", "^Connection refused$"),
-                ("host=/nonexistent dbname=app user=u", "^No such file or directory$"),
+                ("host=/nonexistent dbname=app user=u", r"^/nonexistent/\.s\.PGSQL\.5432: No such file or directory$"),
                 ("host=a,b dbname=app user=u", "several hosts"),
                 ("service=x", "service="),
                 ("password=one two", "^the connection string is not valid$")):

@@ -98,6 +98,9 @@ Test(cluster, a_bad_node_is_out_in_time_whether_it_refuses_or_is_silent, .init =
                 int64_t grace = m == SILENT ? 2 * 250 : 0; /* the prober itself keeps the 400 ms */
                 cr_expect_leq(p.now.ms - since, 2 * (500 + 400) + 200 + grace, "manner %u: %ld ms", m,
                               (long)(p.now.ms - since));
+                if (m == SILENT)
+                        cr_expect_geq(p.c.node[m].took_us, 400000u,
+                                      "the newest check's time, not the last answer's");
         }
 }
 

@@ -123,7 +123,7 @@ Test(ctl_screen, eighty_columns_say_what_matters)
             "main/default *      UP 2h 3m               -       10       -       -    2.0 KiB\n",
             "main/shadow-2       UP/drain 2h 3m     66.7%    12.3k    1.5s    1.5s    2.0 KiB\n",
             "main/shadow-1       DOWN 2h 3m         66.7%        0    20ms    20ms    2.0 KiB\n",
-            "07:19:33.055  warning   main: the newest\n",
+            "07:19:33.055  warning   cluster main: the newest\n",
             "q quit  p pause  s sort: cluster  1-9 every 1s  h help",
         };
         for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
@@ -162,7 +162,7 @@ Test(ctl_screen, a_wide_one_has_all_columns_and_why_a_node_is_down)
             has("STATE             WEIGHT   SHARE  READS/s     LAG     MAX     BEHIND    CHECK      FAILS"),
             "%s", text);
         cr_expect(has("2.0 KiB    0.4ms     3/1203  Connection?[31m refused\n"), "%s", text);
-        cr_expect(has("2026-11-28 07:19:33.055  warning   main: the newest\n"), "%s", text);
+        cr_expect(has("2026-11-28 07:19:33.055  warning   cluster main: the newest\n"), "%s", text);
 }
 
 Test(ctl_screen, rows_are_sorted_and_those_that_do_not_fit_are_counted)
@@ -216,9 +216,8 @@ Test(ctl_screen, silence_a_pause_and_help_are_said)
 Test(ctl_screen, a_pipe_gets_a_line_or_an_object)
 {
         draw(ctl_screen_line);
-        cr_expect_str_eq(
-            text,
-            "07:19:26      812        120         2.5M          5       12       2/3     1.5s  DEGRADED\n");
+        cr_expect_str_eq(text, "07:19:26      812        120         2.5M          5       12              "
+                               "2/3     1.5s  DEGRADED\n");
         draw(ctl_screen_json);
         json_t *doc = json_loads(text, 0, NULL);
         double records, decisions, reads;

@@ -38,6 +38,12 @@ Test(ctl_show, what_can_be_shown_is_found_by_its_word)
 Test(ctl_show, short_answers_are_sentences)
 {
         expect(ctl_show_pinned, "{\"generation\":7,\"left_ms\":15000}", "pinned for 15.0s, generation 7\n");
+        expect(ctl_show_pinned, "{\"generation\":7,\"left_ms\":300000,\"cut\":true}",
+               "pinned for 5m, as long as max_pin_seconds lets it be, generation 7\n");
+        char *nodes = shown(ctl_show_nodes, "{\"nodes\":[{\"position\":\"0/1\",\"timeline\":0}]}");
+        cr_expect(strstr(nodes, "  0/1              -    0/0"), "a timeline that is unknown is none: %s",
+                  nodes);
+        free(nodes);
         expect(ctl_show_admin, "{\"cluster\":\"main\",\"node\":\"a\",\"admin\":\"drain\"}",
                "main/a: drain\n");
         expect(ctl_show_admin,

@@ -156,9 +156,9 @@ Test(ops, a_pin_is_made_seen_and_released_only_as_it_was_seen)
 Test(ops, a_pin_s_length_is_the_cluster_s_within_its_bounds)
 {
         run("pin main " KEY " 0");
-        cr_expect(says("\"left_ms\":15000"), "%s", said);
+        cr_expect(says("\"left_ms\":15000,\"cut\":false"), "%s", said);
         run("pin main " KEY " 86400");
-        cr_expect(says("\"left_ms\":300000"), "%s", said);
+        cr_expect(says("\"left_ms\":300000,\"cut\":true"), "%s", said);
         const char *const bad[] = {"86401", "-1", "x", "1x", "+1", "99999999999999999999", "%20", "0x10"};
         char line[100];
         for (unsigned i = 0; i < 8; i++) {

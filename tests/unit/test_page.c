@@ -66,6 +66,9 @@ Test(page, one_trouble_stands_at_the_top_and_several_are_listed, .init = core_up
         expect("<ul class=\"note\"><li>main/shadow-1 is drained");
         c->primary = PNR_NO_NODE;
         expect("primary <b>unknown</b>");
+        expect("timeline <b>1</b>");
+        c->timeline = 0;
+        expect("timeline <b>unknown</b>");
 }
 
 Test(page, a_removed_cluster_is_gone_and_a_lost_store_no_matter, .init = core_up)

@@ -82,6 +82,11 @@ Test(page_row, a_replica_that_is_down_says_why, .init = core_up)
         expect(said, "<span>unknown <small>");
         expect(said, "<span class=\"none\">unknown</span>");
         expect(said, "failed, 2 in a row");
+        expect(said, "Lag of shadow-1");
+        n->window = (struct node_window){.n = 63};
+        expect(row_of(1, true), "failed, 63 in a row");
+        n->window.n = 64; /* as many as are kept */
+        expect(row_of(1, true), "failed, more than 63 in a row");
         expect_not(row_of(1, false), "<svg");
 }
 
@@ -107,6 +112,7 @@ Test(page_row, a_node_of_unknown_state_says_how_far_it_is)
         expect(said, "<b class=\"unknown\">UNKNOWN</b>");
         expect(said, "not checked yet");
         expect(said, "none yet");
+        expect_not(said, "Lag of shadow-1");
         n->why[0] = '\0';
         expect(row_of(1, true), "0 of 3 good checks so far");
         n->state = NODE_UP;
