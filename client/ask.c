@@ -24,6 +24,9 @@
 
 enum outcome { DONE, BROKEN, LATE, UNFIT };
 
+/* What a connection is waited for. */
+enum patience { FOR_NOTHING, FOR_A_PLACE, FOR_A_DAEMON };
+
 bool ask_init(struct ask *a, struct ask_fresh *fresh, const char *dir)
 {
         size_t n = strlen(dir);
@@ -98,19 +101,20 @@ static int socket_above_stderr(void)
 }
 
 /* EAGAIN: the daemon's backlog is full; ENOENT, ECONNREFUSED: it is away, or just starting. */
-static bool may_come(int err, bool patient)
+static bool may_come(int err, enum patience patience)
 {
-        return err == EAGAIN || err == EINTR || (patient && (err == ENOENT || err == ECONNREFUSED));
+        return err == EINTR || (err == EAGAIN && patience >= FOR_A_PLACE) ||
+               ((err == ENOENT || err == ECONNREFUSED) && patience >= FOR_A_DAEMON);
 }
 
-static enum outcome connect_to(struct ask *a, int64_t deadline_ns, bool patient)
+static enum outcome connect_to(struct ask *a, int64_t deadline_ns, enum patience patience)
 {
         struct stat st;
         int fd = socket_above_stderr();
         if (fd < 0)
                 return LATE;
         while (connect(fd, (const struct sockaddr *)&a->address, sizeof a->address) != 0)
-                if (!may_come(errno, patient) || !nap(deadline_ns)) {
+                if (!may_come(errno, patience) || !nap(deadline_ns)) {
                         close(fd);
                         return LATE;
                 }
@@ -275,15 +279,22 @@ static void learn_clock(struct ask *a, int64_t asked_ms, int64_t now_ms, int64_t
         atomic_store_explicit(&a->clock_known, true, memory_order_release);
 }
 
+static bool has_stdio(void)
+{
+        return fcntl(0, F_GETFD) >= 0 && fcntl(1, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0;
+}
+
 /* The memory in which the daemon wants our decisions counted.  One that breaks the connection over it is not asked
- * again; one that is slow is. */
+ * again; one that is slow, or refuses, is.
+ * Whoever has closed one of 0 to 2 asks for none: what is handed over would land there. */
 static enum outcome ask_for_memory(struct ask *a, const struct pnr_reply *hello, int64_t deadline_ns)
 {
         struct pnr_request q = {.op = PNR_OP_COUNTS};
         struct handed h = {.fd = {-1, -1}};
         struct pnr_reply r;
         enum outcome o = DONE;
-        if (hello->features & PNR_FEATURE_COUNTS && tally_wants(a->tally, hello->epoch, clock_coarse().ms)) {
+        bool may = hello->features & PNR_FEATURE_COUNTS && has_stdio();
+        if (may && tally_wants(a->tally, hello->epoch, clock_coarse().ms)) {
                 o = exchange_for(a, &q, deadline_ns, &r, &h);
                 if (o == DONE)
                         tally_have(a->tally, hello->epoch, h.fd[0], h.fd[1], clock_coarse().ms);
@@ -291,7 +302,7 @@ static enum outcome ask_for_memory(struct ask *a, const struct pnr_reply *hello,
                         tally_give_up(a->tally);
                 close_handed(&h);
         }
-        if (o == DONE)
+        if (o == DONE && !(may && tally_is_refused(a->tally)))
                 tally_met(a->tally, hello->epoch);
         return o;
 }
@@ -315,13 +326,14 @@ static enum outcome greet(struct ask *a, int64_t deadline_ns, struct pnr_reply *
 
 /* A connection, greeted: also a kept one, as long as no answer was quick enough to tell the clock by, unless
  * no answer is to be waited for. */
-static enum outcome reach(struct ask *a, bool ahead, int64_t deadline_ns, bool patient, struct pnr_reply *r)
+static enum outcome reach(struct ask *a, bool ahead, int64_t deadline_ns, enum patience patience,
+                          struct pnr_reply *r)
 {
         bool kept = still_ours(&a->fresh->socket);
         enum outcome o = DONE;
         if (!kept) {
                 hang_up(a);
-                o = connect_to(a, deadline_ns, patient);
+                o = connect_to(a, deadline_ns, patience);
         }
         if (o == DONE && (!kept || (!ahead && !ask_knows_clock(a))))
                 o = greet(a, deadline_ns, r);
@@ -335,7 +347,7 @@ static enum outcome contact(struct ask *a, struct pnr_request *q, uint64_t seria
 {
         enum outcome o = BROKEN;
         for (int i = 0; i < CONNECTIONS_MAX && o == BROKEN; i++) {
-                o = reach(a, serial != 0, deadline_ns, patient, r);
+                o = reach(a, serial != 0, deadline_ns, patient ? FOR_A_DAEMON : FOR_A_PLACE, r);
                 if (o == DONE && q->n > a->fresh->records_max)
                         o = UNFIT;
                 else if (o == DONE)
@@ -465,7 +477,7 @@ int ask_peek(struct ask *a, uint64_t serial, int64_t deadline_ns, uint32_t *stat
         return got;
 }
 
-int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
+static int hello(struct ask *a, int64_t deadline_ns, enum patience patience, struct pnr_reply *r)
 {
         if (!lock_take(&a->fresh->lock, deadline_ns))
                 return PINROUTE_E_UNREACHABLE;
@@ -473,12 +485,22 @@ int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
         drop_inherited(a);
         hang_up(a);
         a->fresh->greeted = false;
-        reach(a, false, deadline_ns, false, r);
+        reach(a, false, deadline_ns, patience, r);
         hang_up(a);
         bool greeted = a->fresh->greeted; /* whatever became of the memory that was asked for next */
         lock_give(&a->fresh->lock);
         guest_leave(g);
         return greeted ? PINROUTE_OK : PINROUTE_E_UNREACHABLE;
+}
+
+int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
+{
+        return hello(a, deadline_ns, FOR_A_PLACE, r);
+}
+
+int ask_hello_now(struct ask *a, int64_t deadline_ns, struct pnr_reply *r)
+{
+        return hello(a, deadline_ns, FOR_NOTHING, r);
 }
 
 void ask_fini(struct ask *a)

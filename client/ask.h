@@ -104,4 +104,7 @@ int ask_peek(struct ask *a, uint64_t serial, int64_t deadline_ns, uint32_t *stat
  * Threads: as ask(). */
 int ask_hello(struct ask *a, int64_t deadline_ns, struct pnr_reply *r);
 
+/* The same, without patience for one whose backlog is full, either. */
+int ask_hello_now(struct ask *a, int64_t deadline_ns, struct pnr_reply *r);
+
 #endif

@@ -15,6 +15,7 @@
 #define TRIES          8        /* snapshots, before the answer is "primary" */
 #define LOOK_EVERY_MS  1000     /* for a new store */
 #define LOOK_NS        20000000 /* and may take, where it must ask the daemon for its clock */
+#define MEET_NS        2000000  /* a read may take, to ask a new daemon for its memory */
 #define TIMEOUT_MS     50
 #define TIMEOUT_MAX_MS 60000
 #define STALE_AFTER_MS 1000 /* until a store has said otherwise */
@@ -121,13 +122,15 @@ static int64_t look_until(struct visit *v)
         return v->look_until_ns;
 }
 
-/* A daemon that came after the one whose memory we count in hands out its own; a read asks for it. */
+/* A daemon that came after the one whose memory we count in hands out its own; a read asks for it, if that is quick. */
 static void meet(struct visit *v)
 {
         struct pinroute *pr = v->pr;
         struct pnr_reply r;
-        if (!v->hurried && tally_may_meet(&pr->tally, v->at.epoch, v->here.ms))
-                ask_hello(&pr->ask, look_until(v), &r);
+        if (v->hurried || !tally_may_meet(&pr->tally, v->at.epoch, v->here.ms))
+                return;
+        int64_t until_ns = look_until(v), soon_ns = clock_ns() + MEET_NS;
+        ask_hello_now(&pr->ask, soon_ns < until_ns ? soon_ns : until_ns, &r);
 }
 
 int handle_visit(struct visit *v, int (*use)(struct visit *v))

@@ -8,10 +8,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define LAST       (PNR_COUNT_LANES - 1) /* the lane that all who come late share */
-#define STRAYS     64
-#define AGAIN_MS   1000
-#define REFUSED_MS 10000
+#define LAST     (PNR_COUNT_LANES - 1) /* the lane that all who come late share */
+#define STRAYS   64
+#define AGAIN_MS 10000
 
 void tally_init(struct tally *t, struct tally_fresh *fresh, struct pnr_count_lane *own,
                 _Atomic uint64_t *budget)
@@ -157,7 +156,7 @@ bool tally_wants(struct tally *t, uint64_t epoch, int64_t now_ms)
 {
         const struct tally_memory *m = atomic_load(&t->memory);
         int64_t refused_ms = atomic_load(&t->fresh->refused_ms);
-        if (refused_ms && now_ms >= refused_ms && now_ms - refused_ms < REFUSED_MS)
+        if (refused_ms && now_ms >= refused_ms && now_ms - refused_ms < AGAIN_MS)
                 return false;
         if (atomic_load(&t->fresh->asking) == epoch || (m && m->epoch == epoch && !shares_lane(t->fresh)))
                 return false;
@@ -165,7 +164,13 @@ bool tally_wants(struct tally *t, uint64_t epoch, int64_t now_ms)
         return true;
 }
 
-void tally_met(struct tally *t, uint64_t epoch) { atomic_store(&t->met, epoch); }
+bool tally_is_refused(const struct tally *t) { return atomic_load(&t->fresh->refused_ms) != 0; }
+
+void tally_met(struct tally *t, uint64_t epoch)
+{
+        atomic_store(&t->met, epoch);
+        atomic_store(&t->again_ms, 0); /* the next daemon is another matter */
+}
 
 /* NULL: not what it ought to be. */
 static void *map(int fd, size_t size)
@@ -199,8 +204,10 @@ void tally_have(struct tally *t, uint64_t epoch, int family, int common, int64_t
         struct tally_memory *m = take(epoch, family, common);
         atomic_store(&t->fresh->asking, 0);
         atomic_store(&t->fresh->refused_ms, m ? 0 : now_ms);
-        if (!m)
+        if (!m) {
+                atomic_store(&t->again_ms, now_ms + AGAIN_MS);
                 return;
+        }
         m->older = atomic_load(&t->memory);
         while (!atomic_compare_exchange_weak(&t->memory, &m->older, m))
                 ;

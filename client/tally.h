@@ -87,12 +87,14 @@ static inline __attribute__((always_inline)) void tally_add(struct tally *t, str
  * memory, and says that the cluster's page is in use.  No system call. */
 void tally_enter(struct tally *t, unsigned number);
 
-/* Has the daemon of this epoch not been greeted by us or our parent, and is it this thread's turn to (once a second)? */
+/* Has the daemon of this epoch not been greeted by us or our parent, or given us nothing, and is it this thread's turn
+ * to go there?  Each try that does not end in tally_met() puts off the next for ten seconds. */
 bool tally_may_meet(struct tally *t, uint64_t epoch, int64_t now_ms);
 
 /* A daemon was greeted.  Is its memory to be asked for?  If so, tally_have() follows, if there is an answer.  One that
- * gave nothing is not asked again for ten seconds. */
+ * gave nothing is not asked again for ten seconds: until then this process is refused. */
 bool tally_wants(struct tally *t, uint64_t epoch, int64_t now_ms);
+bool tally_is_refused(const struct tally *t);
 void tally_met(struct tally *t, uint64_t epoch); /* and all was said */
 
 /* Its answer: two descriptors, which stay the caller's; -1: it gave none.  Whatever is not a sealed memfd of the right

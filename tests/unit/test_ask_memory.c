@@ -123,6 +123,24 @@ Test(ask_memory, one_that_refuses_or_hands_out_something_else_is_served_by_all_t
         }
         cr_expect_eq(fake.orders->counts, 2);
         cr_expect_eq(open_memory(), before);
+        int64_t soon_ms = clock_coarse().ms;
+        cr_expect_not(tally_may_meet(&tally, 77, soon_ms));
+        cr_expect(tally_may_meet(&tally, 77, soon_ms + 10000), "a read may ask, too");
+}
+
+Test(ask_memory, nothing_lands_on_the_numbers_that_the_application_has_closed_for_itself)
+{
+        for (int fd = 0; fd < 3; fd++) {
+                int kept = dup(fd);
+                close(fd);
+                cr_expect_eq(record(), PINROUTE_OK);
+                cr_expect_eq(fcntl(fd, F_GETFD), -1);
+                dup2(kept, fd);
+                close(kept);
+                hang_up_by_force();
+        }
+        cr_expect_eq(fake.orders->counts, 0);
+        cr_expect_not(counts_in_the_daemons());
 }
 
 Test(ask_memory, a_third_descriptor_never_arrives_and_none_with_another_answer)

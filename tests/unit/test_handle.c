@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 
@@ -23,6 +24,18 @@ int clock_gettime(clockid_t id, struct timespec *t)
                 happens();
         }
         return (int)syscall(SYS_clock_gettime, id, t);
+}
+
+static unsigned waits;
+static int64_t longest_wait_ns;
+
+int ppoll(struct pollfd *p, nfds_t n, const struct timespec *span, const sigset_t *mask)
+{
+        struct timespec left = *span;
+        int64_t left_ns = left.tv_sec * 1000 * CLOCK_NS_PER_MS + left.tv_nsec;
+        waits++;
+        longest_wait_ns = left_ns > longest_wait_ns ? left_ns : longest_wait_ns;
+        return (int)syscall(SYS_ppoll, p, n, &left, mask, sizeof(long));
 }
 
 /* Reads until the reason is this: the stub looks for a new store once a second. */
@@ -471,6 +484,39 @@ Test(handle, a_process_in_another_time_namespace_calibrates_itself)
         expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
         live_beat(&live, 0);
         expect_read("nobody", PINROUTE_E_STORE, PINROUTE_STORE_UNAVAILABLE);
+}
+
+/* Whoever only connects, and never speaks, keeps the backlog full for as long as he likes. */
+Test(handle, a_read_does_not_wait_for_a_place_at_a_daemon_that_was_restarted)
+{
+        fake_kill(&fake);
+        fake_listen(&fake, live.dir, 0);
+        int came = 0;
+        for (int i = 0; i < 3 && came == 0; i++) {
+                int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                came = connect(fd, (void *)&fake.address, sizeof fake.address);
+        }
+        cr_assert(came != 0 && errno == EAGAIN);
+        live.header.epoch++;
+        live_beat(&live, 0);
+        waits = 0;
+        cr_expect_eq(expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED).epoch, 78);
+        cr_expect_eq(waits, 0);
+}
+
+Test(handle, a_restarted_daemon_that_says_nothing_is_waited_for_once_and_for_two_milliseconds)
+{
+        fake.orders->kind = FAKE_NEVER;
+        live.header.epoch++;
+        waits = 0;
+        longest_wait_ns = 0;
+        for (int i = 0; i < 3; i++) {
+                live_beat(&live, 0);
+                expect_read("nobody", PINROUTE_OK, PINROUTE_BALANCED);
+        }
+        cr_expect_gt(waits, 0);
+        cr_expect_leq(longest_wait_ns, 2 * CLOCK_NS_PER_MS);
+        cr_expect_eq(fake.orders->connections, 2, "the opener's is the other");
 }
 
 Test(handle, turns_start_where_the_daemon_says)

@@ -206,15 +206,29 @@ Test(tally, a_daemon_is_asked_once_unless_it_has_answered_that_there_is_nothing)
         cr_expect_eq(in_all(next, FIRST), 1);
 }
 
-Test(tally, a_new_daemon_is_looked_for_once_a_second_until_it_is_met)
+Test(tally, a_new_daemon_is_looked_for_every_ten_seconds_until_it_is_met)
 {
         cr_expect(tally_may_meet(&tally, 7, 100000));
-        cr_expect_not(tally_may_meet(&tally, 7, 100999));
-        cr_expect(tally_may_meet(&tally, 7, 101000));
+        cr_expect_not(tally_may_meet(&tally, 7, 109999));
+        cr_expect(tally_may_meet(&tally, 7, 110000));
         cr_expect(tally_may_meet(&tally, 7, 5), "where the clock went back");
         tally_met(&tally, 7);
         cr_expect_not(tally_may_meet(&tally, 7, 200000));
-        cr_expect(tally_may_meet(&tally, 8, 200000));
+        cr_expect(tally_may_meet(&tally, 8, 10), "the next daemon is another matter");
+}
+
+Test(tally, one_that_gave_nothing_is_gone_to_again_ten_seconds_later)
+{
+        cr_expect(tally_wants(&tally, 7, now_ms));
+        cr_expect_not(tally_is_refused(&tally));
+        tally_have(&tally, 7, -1, -1, now_ms);
+        cr_expect(tally_is_refused(&tally));
+        cr_expect_not(tally_may_meet(&tally, 7, now_ms + 9999));
+        cr_expect(tally_may_meet(&tally, 7, now_ms + 10000));
+        now_ms += 10000;
+        have(7);
+        cr_expect_not(tally_is_refused(&tally));
+        cr_expect_not(tally_may_meet(&tally, 7, now_ms + 20000));
 }
 
 #define THREADS 4
