@@ -19,6 +19,9 @@ METRIC(
 METRIC(node_up, GAUGE, NODE, "cluster,node,role", "1 if the node's checks are good (UP), else 0.")
 METRIC(node_state, GAUGE, NODE, "cluster,node,state",
        "1 for the state that the node is in: UP, DOWN or UNKNOWN, or the operator's drain or maint; else 0.")
+METRIC(node_in_recovery, GAUGE, NODE, "cluster,node",
+       "1 if the node, by its newest answer, is in recovery (a replica), 0 if not; absent while it does not "
+       "answer.")
 METRIC(node_lag_seconds, GAUGE, NODE, "cluster,node",
        "How far a replica's replay is behind the primary in time; absent while unknown.")
 METRIC(node_lag_bytes, GAUGE, NODE, "cluster,node",

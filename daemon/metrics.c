@@ -195,6 +195,12 @@ PUT(node_state)
                 count_with(p, a, "state", node_admin_name(words[i]), a->n->admin == words[i]);
 }
 
+PUT(node_in_recovery)
+{
+        if (a->n->answers && a->n->facts.known)
+                prom_count(p, &a->labels, a->n->facts.in_recovery);
+}
+
 PUT(node_lag_seconds)
 {
         uint64_t ms;

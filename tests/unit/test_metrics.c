@@ -79,8 +79,11 @@ Test(metrics, a_nodes_state_is_one_of_five_and_an_operators_word_goes_first)
 {
         struct cluster_node *n = &core.cluster[0]->node[1];
         n->state = NODE_UP;
+        n->answers = n->facts.known = n->facts.in_recovery = true;
         expect("node_up{cluster=\"main\",node=\"shadow-1\",role=\"replica\"} 1");
+        expect("node_in_recovery{cluster=\"main\",node=\"shadow-1\"} 1");
         cr_expect(says("node_up{cluster=\"main\",node=\"default\",role=\"primary\"} 0"));
+        cr_expect(!says("node_in_recovery{cluster=\"main\",node=\"default\"}"), "it does not answer");
         cr_expect(says("node_state{cluster=\"main\",node=\"shadow-1\",state=\"UP\"} 1"));
         cr_expect(says("node_state{cluster=\"main\",node=\"shadow-1\",state=\"DOWN\"} 0"));
         cr_expect(says("node_state{cluster=\"main\",node=\"default\",state=\"UNKNOWN\"} 1"));
