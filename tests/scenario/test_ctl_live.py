@@ -291,6 +291,8 @@ class Live(harness.Scenario):
 
     # ---- top ----
 
+    COOKED = termios.ECHO | termios.ICANON  # what a shell finds, and top takes away
+
     def top(self, daemon, *words, **options):
         terminal = self._ends(Terminal(CTL, "-d", daemon.dir, "top", *words, **options))
         terminal.shows("q quit")
@@ -335,7 +337,7 @@ class Live(harness.Scenario):
         self.addCleanup(line.stdout.close)
         self.assertTrue(line.stdout.readline().startswith("TIME "))
         daemon.kill()
-        top.shows(r"\Ano answer for \S+: \S+/ctl.sock: Connection refused")
+        top.shows(r"\Ano answer for ([1-9]\d\dms|\d\.\ds): \S+/ctl.sock: Connection refused")
         self.assertIn("main/shadow-1", top.screen(), "what was known stays")
         self.assertTrue(any("no answer: " in said for said in iter(line.stdout.readline, "")))
         daemon.start()
@@ -352,17 +354,32 @@ class Live(harness.Scenario):
         eventually(lambda: shell.read() or b"ready> " in shell.said, 10)
         before = termios.tcgetattr(shell.fd)
         shell.type(f"{CTL} -d {daemon.dir} top -i 0.1\n")
-        shell.shows("q quit")
-        shell.type("\x1a")
-        eventually(lambda: shell.read() or re.search(rb"\x1b\[\?1049l.*Stopped.*ready> ", shell.said, re.S), 10)
-        self.assertEqual(termios.tcgetattr(shell.fd)[3] & (termios.ECHO | termios.ICANON), before[3] & (termios.ECHO | termios.ICANON))
-        shell.said = b""
-        shell.type("fg\n")
+        for _ in range(2):
+            shell.shows("q quit")
+            shell.type("\x1a")
+            eventually(lambda: shell.read() or re.search(rb"\x1b\[\?1049l.*Stopped.*ready> \Z", shell.said, re.S), 10)
+            self.assertEqual(termios.tcgetattr(shell.fd)[3] & self.COOKED, before[3] & self.COOKED)
+            shell.said = b""
+            shell.type("fg\n")
+            eventually(lambda: shell.read() or b"\x1b[?1049h" in shell.said, 10)
         shell.shows("q quit")
         shell.type("q")
         eventually(lambda: shell.read() or shell.said.endswith(b"ready> "), 10)
         shell.type("exit\n")
         self.assertEqual(shell.wait(), 0)
+
+    def test_top_that_went_on_after_a_stop_it_was_not_told_of_takes_the_terminal_again(self):
+        top = self.top(self.serving(), "-i", "60")
+        os.kill(top.pid, signal.SIGSTOP)
+        self.assertTrue(os.WIFSTOPPED(os.waitpid(top.pid, os.WUNTRACED)[1]))
+        termios.tcsetattr(top.fd, termios.TCSANOW, top.before)  # as a shell does
+        top.said = b""
+        os.kill(top.pid, signal.SIGCONT)
+        top.shows("q quit")
+        self.assertIn(b"\x1b[?1049h", top.said)
+        top.type("q")
+        self.assertEqual(top.wait(), 0)
+        self.assertEqual(termios.tcgetattr(top.fd)[3] & self.COOKED, top.before[3] & self.COOKED)
 
     def test_top_on_a_pipe_has_its_heads_every_twenty_lines(self):
         daemon = self.serving()

@@ -220,6 +220,7 @@ class Ctl(unittest.TestCase):
             (["why", "x" * 64, "k"], "not a cluster's name"),
             (["drain", "main/"], "say NODE or CLUSTER/NODE"),
             (["drain", "/x"], "say NODE or CLUSTER/NODE"),
+            (["drain", "x" * 64 + "/n"], "say NODE or CLUSTER/NODE"),
         ]:
             with self.subTest(words):
                 self.expect(words, 2, "", hint)

@@ -74,6 +74,16 @@ Test(ctl_show, members_of_another_type_or_none_show_as_nothing)
                         free(shown(all[i], documents[k]));
 }
 
+Test(ctl_show, of_a_floor_those_replicas_are_counted_that_have_all_that_it_asks_for)
+{
+        char *text = shown(ctl_show_status,
+                           "{\"clusters\":[{\"floor_left_ms\":1,\"floor_generation\":42,\"nodes\":["
+                           "{\"role\":\"primary\",\"caught_up\":99},{\"role\":\"replica\",\"caught_up\":42},"
+                           "{\"role\":\"replica\",\"caught_up\":41}]}]}");
+        cr_expect(strstr(text, "\n         replicas that have it: 1 of 2\n"), "%s", text);
+        free(text);
+}
+
 Test(ctl_show, a_long_schedule_is_cut)
 {
         char json[4096] = "{\"clusters\":[{\"name\":\"main\",\"primary\":\"p\",\"schedule\":[\"a\"";
