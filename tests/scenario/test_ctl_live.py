@@ -100,11 +100,11 @@ class Terminal:
         os.close(self.fd)
 
 
-class Watch:
-    """`pinroutectl watch`: its lines, as they come."""
+class Lines:
+    """A command that goes on: its lines, as they come."""
 
     def __init__(self, daemon, *words):
-        self.process = harness.spawn([CTL, "-d", daemon.dir, "watch", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = harness.spawn([CTL, "-d", daemon.dir, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines, self.complaints = [], []
         self.threads = [threading.Thread(target=self._read, args=pair, daemon=True)
                         for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.complaints))]
@@ -133,6 +133,11 @@ class Watch:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
+
+
+class Watch(Lines):
+    def __init__(self, daemon, *words):
+        super().__init__(daemon, "watch", *words)
 
 
 class Live(harness.Scenario):
@@ -337,18 +342,18 @@ class Live(harness.Scenario):
     def test_top_says_that_no_one_answers_and_goes_on_with_the_next_daemon(self):
         daemon = self.serving()
         top = self.top(daemon, "-i", "0.1")
-        line = harness.spawn([CTL, "-d", daemon.dir, "top", "-i", "0.1"], stdout=subprocess.PIPE, text=True)
-        self.addCleanup(line.stdout.close)
-        self.assertTrue(line.stdout.readline().startswith("TIME "))
+        line = self._ends(Lines(daemon, "top", "-i", "0.1"))
+        line.says(r" 3/3 .* ok$")
+        self.assertRegex(line.lines[0], "^TIME ")
         daemon.kill()
         top.shows(r"\Ano answer for ([1-9]\d\dms|\d\.\ds): \S+/ctl.sock: Connection refused")
         self.assertIn("main/shadow-1", top.screen(), "what was known stays")
-        self.assertTrue(any("no answer: " in said for said in iter(line.stdout.readline, "")))
+        line.says(r"no answer: \S+/ctl.sock: Connection refused")
+        line.lines.clear()
         daemon.start()
         top.shows(r"\Apinrouted \S+  up ")
-        self.assertTrue(any(re.search(r" 3/3 .* ok$", said) for said in iter(line.stdout.readline, "")))
-        line.send_signal(signal.SIGINT)
-        self.assertEqual(line.wait(10), 0)
+        line.says(r" 3/3 .* ok$")
+        self.assertEqual(line.interrupt(), 0)
         os.kill(top.pid, signal.SIGINT)
         self.assertEqual(top.wait(), 0)
 
