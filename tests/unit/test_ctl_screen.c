@@ -248,9 +248,8 @@ Test(ctl_screen, a_look_with_none_before_it_has_no_rates)
         cr_expect(says("records/s -  decisions/s -  commits/s -  clients 12"), "%s", text);
         cr_expect(has("66.7%        -    1.5s"), "reads: %s", text);
         draw(ctl_screen_line);
-        cr_expect_str_eq(
-            text,
-            "07:19:26      812          -            -          -       12       2/3     1.5s  DEGRADED\n");
+        cr_expect_str_eq(text, "07:19:26      812          -            -          -       12              "
+                               "2/3     1.5s  DEGRADED\n");
         draw(ctl_screen_json);
         cr_expect(has("\"records_per_second\":null,\"decisions_per_second\":null"), "%s", text);
         cr_expect(has("\"reads_per_second\":null"), "%s", text);

@@ -74,13 +74,18 @@ Test(ctl_show, members_of_another_type_or_none_show_as_nothing)
                         free(shown(all[i], documents[k]));
 }
 
-Test(ctl_show, of_a_floor_those_replicas_are_counted_that_have_all_that_it_asks_for)
+Test(ctl_show, a_floor_is_shown_with_its_cost_while_it_lasts)
 {
-        char *text = shown(ctl_show_status,
-                           "{\"clusters\":[{\"floor_left_ms\":1,\"floor_generation\":42,\"nodes\":["
-                           "{\"role\":\"primary\",\"caught_up\":99},{\"role\":\"replica\",\"caught_up\":42},"
-                           "{\"role\":\"replica\",\"caught_up\":41}]}]}");
-        cr_expect(strstr(text, "\n         replicas that have it: 1 of 2\n"), "%s", text);
+        char *text =
+            shown(ctl_show_status,
+                  "{\"clusters\":[{\"floor_left_ms\":1,\"floor_generation\":42,\"floor_why\":\"lost\","
+                  "\"floor_cost\":\"it costs nothing\"},{\"floor_left_ms\":0,\"floor_cost\":\"more\"}]}");
+        cr_expect(
+            strstr(
+                text,
+                "\n  floor: every key needs generation 42 for 1ms more: lost\n         it costs nothing\n"),
+            "%s", text);
+        cr_expect_null(strstr(text, "more\n"), "%s", text);
         free(text);
 }
 
