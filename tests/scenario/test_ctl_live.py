@@ -366,7 +366,8 @@ class Live(harness.Scenario):
         for _ in range(2):
             shell.shows("q quit")
             shell.type("\x1a")
-            eventually(lambda: shell.read() or re.search(rb"\x1b\[\?1049l.*Stopped.*ready> \Z", shell.said, re.S), 10)
+            eventually(lambda: shell.read() or re.search(rb"\x1b\[\?1049l.*Stopped.*ready> \Z",
+                                                         shell.said.rpartition(b"\x1b[?1049h")[2], re.S), 10)
             self.assertEqual(termios.tcgetattr(shell.fd)[3] & self.COOKED, before[3] & self.COOKED)
             shell.said = b""
             shell.type("fg\n")
