@@ -494,6 +494,7 @@ static void check_daemon(struct reader *r)
                     "%s can be reached from other machines; say http_remote = allow if they may read this, "
                     "or listen on 127.0.0.1 or [::1]",
                     conf->http_listen);
+        conf->dir_line = r->given.line[OPTION_DAEMON_dir];
         conf->user_line = r->given.line[OPTION_DAEMON_user];
         conf->group_line = r->given.line[OPTION_DAEMON_group];
         conf->operator_group_line = r->given.line[OPTION_DAEMON_operator_group];
@@ -538,10 +539,12 @@ static char *slurp(struct reader *r, size_t *size)
         return text;
 }
 
-struct conf *conf_load(const char *path, void (*complain)(void *arg, const char *message), void *arg)
+struct conf *conf_read(const char *path, void (*complain)(void *arg, const char *message), void *arg,
+                       bool *right)
 {
         struct reader r = {.complain = complain, .arg = arg, .conf = calloc(1, sizeof *r.conf)};
         size_t size;
+        *right = false;
         if (!r.conf || strlen(path) >= CONF_PATH_MAX) {
                 complain(arg, r.conf ? "the config file's path is too long; use a shorter one"
                                      : "out of memory; free some");
@@ -557,9 +560,17 @@ struct conf *conf_load(const char *path, void (*complain)(void *arg, const char 
                 explicit_bzero(text, size);
         }
         free(text);
-        if (r.mistakes)
-                conf_free(&r.conf);
+        *right = !r.mistakes;
         return r.conf;
+}
+
+struct conf *conf_load(const char *path, void (*complain)(void *arg, const char *message), void *arg)
+{
+        bool right;
+        struct conf *conf = conf_read(path, complain, arg, &right);
+        if (conf && !right)
+                conf_free(&conf);
+        return conf;
 }
 
 void conf_free(struct conf **conf)

@@ -61,7 +61,7 @@ struct conf {
         char
             operator_group[CONF_WORD_MAX]; /* may use ctl.sock besides root and the daemon's user; "": none */
         char key_file[CONF_WORD_MAX];
-        unsigned user_line, group_line, operator_group_line; /* where they stand in the file */
+        unsigned dir_line, user_line, group_line, operator_group_line; /* where they stand in the file */
         int64_t max_pins, max_clients;
         int64_t stale_after_ms, stale_limit_ms;
         int64_t log_level;
@@ -77,6 +77,11 @@ struct conf {
  * any. */
 struct conf *conf_load(const char *path, void (*complain)(void *arg, const char *message), void *arg);
 void conf_free(struct conf **conf);
+
+/* The same, for who looks for more mistakes: where there are any, *right is false and what could be read is returned.
+ * Not for use then.  NULL: there was no memory for it. */
+struct conf *conf_read(const char *path, void (*complain)(void *arg, const char *message), void *arg,
+                       bool *right);
 
 /* NULL: the cluster has no node of this name. */
 const struct node_conf *conf_find_node(const struct cluster_conf *conf, const char *name);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define BETWEEN_NAMES " \t,"
+#define BETWEEN_NAMES " \t"
 #define PORT_DIGITS   5
 
 static bool is_port(const char *text)

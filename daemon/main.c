@@ -21,6 +21,7 @@
 #include "daemon/http.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
+#include "daemon/named.h"
 #include "daemon/news.h"
 #include "daemon/manager.h"
 #include "daemon/notify.h"
@@ -239,36 +240,7 @@ static void warn_of_unreadable(const char *path)
                             strerror(errno));
 }
 
-/* Whom the config names. */
-struct names {
-        struct user user;
-        gid_t group, operators;
-};
-
-static bool is_wrong(const struct conf *conf, unsigned line, const char *key, const char *why,
-                     void (*say)(void *arg, const char *message))
-{
-        char text[CONF_PATH_MAX + USER_WHY_MAX + 64];
-        snprintf(text, sizeof text, "%s:%u: [pinrouted] %s: %s", conf->path, line, key, why);
-        say(NULL, text);
-        return false;
-}
-
-/* Looks at all, so that each mistake is said. */
-static bool find_names(const struct conf *conf, struct names *ret,
-                       void (*say)(void *arg, const char *message))
-{
-        char why[USER_WHY_MAX];
-        bool user =
-            user_find(conf->user, &ret->user, why) || is_wrong(conf, conf->user_line, "user", why, say);
-        bool group =
-            user_group(conf->group, &ret->group, why) || is_wrong(conf, conf->group_line, "group", why, say);
-        bool operators = user_group(conf->operator_group, &ret->operators, why) ||
-                         is_wrong(conf, conf->operator_group_line, "operator_group", why, say);
-        return user && group && operators;
-}
-
-static bool become_user(const struct names *names)
+static bool become_user(const struct named *names)
 {
         const struct user user = names->user;
         const gid_t more[] = {names->group, names->operators};
@@ -314,8 +286,8 @@ static bool set_up(void)
         snprintf(d.dir_path, sizeof d.dir_path, "%s", d.conf->dir);
         d.dir = (struct listen_dir){.path = d.dir_path, .lock = -1};
         raise_descriptor_limit();
-        struct names names;
-        if (!find_names(d.conf, &names, complain) || !become_user(&names) || !listen_open_dir(&d.dir))
+        struct named names;
+        if (!named_find(d.conf, &names, complain) || !become_user(&names) || !listen_open_dir(&d.dir))
                 return false;
         if (!set_up_loop())
                 return no_loop();
@@ -479,13 +451,18 @@ static void complain_on_stderr(void *arg, const char *message)
         fprintf(stderr, "%s\n", message);
 }
 
+/* Every mistake, whatever the others are. */
 static int check_only(const char *path)
 {
-        struct conf *conf = conf_load(path, complain_on_stderr, NULL);
+        bool right;
+        struct named names;
+        struct conf *conf = conf_read(path, complain_on_stderr, NULL, &right);
         if (!conf)
                 return 1;
-        struct names names;
-        bool ok = find_names(conf, &names, complain_on_stderr);
+        bool found = named_find(conf, &names, complain_on_stderr);
+        bool apart = named_dir(conf, complain_on_stderr);
+        bool ok = right && found && apart;
+        named_warn(conf, complain_on_stderr);
         if (ok)
                 printf("%s: ok, %u cluster%s\n", path, conf->n_clusters, conf->n_clusters == 1 ? "" : "s");
         conf_free(&conf);
@@ -540,6 +517,8 @@ int main(int argc, char **argv)
                 case 'h': return usage(stdout, 0);
                 default: return usage(stderr, 2);
                 }
+        if (!path && optind < argc)
+                fprintf(stderr, "pinrouted: say -c before the config file's name\n");
         if (!path || optind != argc)
                 return usage(stderr, 2);
         return test ? check_only(path) : serve(path);

@@ -211,11 +211,11 @@ static bool name_is_valid(enum value_kind kind, const char *text, char *why)
 
 static bool hosts_are_valid(const char *text, char *why)
 {
-        static const char allowed[] = DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._ \t,";
+        static const char allowed[] = DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._ \t";
         size_t n = strspn(text, allowed);
         return !text[n] || refuse(why,
                                   "\"%.60s\" is no part of a host's name; say names without ports, such as "
-                                  "metrics.example.com, separated by spaces",
+                                  "metrics.example.com, separated by spaces alone",
                                   text + n);
 }
 

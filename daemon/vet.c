@@ -107,16 +107,26 @@ static bool find_strange(int fd, bool (*known)(const char *name), char strange[N
         return e != NULL;
 }
 
+bool vet_is_for_all(const struct stat *st, const char *dir, char why[VET_WHY_MAX])
+{
+        if (!(st->st_mode & S_ISVTX))
+                return false;
+        snprintf(
+            why, VET_WHY_MAX,
+            "%.256s is a place for all, and dir is closed to others: name a directory of its own, such as "
+            "%.256s/pinroute, or, if it is for pinroute alone, chmod 0750 %.256s",
+            dir, dir, dir);
+        return true;
+}
+
 bool vet_alone(int fd, const char *dir, bool (*known)(const char *name))
 {
         struct stat st;
-        char strange[NAME_MAX + 1];
+        char strange[NAME_MAX + 1], why[VET_WHY_MAX];
         if (fstat(fd, &st))
                 return true; /* the next to ask says it */
-        if (st.st_mode & S_ISVTX) {
-                log_error("%s is a place for all, and dir is closed to others: name a directory of its own, "
-                          "such as %s/pinroute, or, if it is for pinroute alone, chmod 0750 %s",
-                          dir, dir, dir);
+        if (vet_is_for_all(&st, dir, why)) {
+                log_error("%s", why);
                 return false;
         }
         if (!(st.st_mode & S_IRWXO) || !find_strange(fd, known, strange))

@@ -4,11 +4,16 @@
 #define PINROUTED_VET_H
 
 #include <stdbool.h>
-#include <sys/types.h>
+#include <sys/stat.h>
 
 /* Can only root, we, and `user` ((uid_t)-1: nobody) change what `path` leads to?  Its last part is not looked
  * at.  False after logging who else, and how to mend it.  Others of the group are warned of only. */
 bool vet_path(const char *path, uid_t user);
+
+#define VET_WHY_MAX 1024
+
+/* Is the directory, whose stat() says this, a place for all, as /tmp is?  Then `why` says how to mend it. */
+bool vet_is_for_all(const struct stat *st, const char *dir, char why[VET_WHY_MAX]);
 
 /* Is the directory `fd` for the daemon alone, which closes it to others, and not /run or /tmp itself?  Not if it is
  * sticky, or open to others and holds a thing whose name is not `known`.  False after logging that. */

@@ -329,6 +329,32 @@ class Drop(Story):
                   for name in ("", "data.mdb", "lock.mdb", "pinrouted.lock")}
         self.assertEqual(owners, {self.user.pw_uid})
 
+    def test_the_check_tells_what_this_host_has_not_along_with_every_other_mistake(self):
+        program = os.path.join(harness.BUILD, "pinrouted")
+        path = os.path.join(harness.scratch(), "p.ini")
+        self.addCleanup(shutil.rmtree, os.path.dirname(path))
+
+        def check(text):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+            done = subprocess.run([program, "-t", "-c", path], capture_output=True, text=True, timeout=30)
+            return done.returncode, done.stderr.replace(path + ":", "").splitlines()
+
+        status, said = check("[pinrouted]\ndir = /tmp\ngroup = no-such\nuser = nobody-such\nmax_pins = 0\n"
+                             "[cluster main]\n[nodes main]\na = host=/x dbname=app sslcert=/nonexistent/c role=primary\n")
+        self.assertEqual(status, 1)
+        starts = ("5: [pinrouted] max_pins", "4: [pinrouted] user: no user named", "3: [pinrouted] group: no group named",
+                  "2: [pinrouted] dir: /tmp is a place for all",
+                  "8: [nodes main] a: warning: sslcert: root cannot read /nonexistent/c (No such file or directory)")
+        self.assertEqual(len(said), len(starts), said)
+        for line, start in zip(said, starts):
+            self.assertTrue(line.startswith(start), line)
+        status, said = check("[cluster main]\n[nodes main]\na = host=/x dbname=app sslcert=/nonexistent/c role=primary\n")
+        self.assertEqual((status, len(said)), (0, 1), "a warning is no mistake")
+        done = subprocess.run([program, path], capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 2)
+        self.assertTrue(done.stderr.startswith("pinrouted: say -c before the config file's name\nusage: "), done.stderr)
+
     def test_no_such_user_and_a_user_that_only_root_can_become_are_refused(self):
         daemon = self.quiet_daemon({"user": "nobody-of-that-name"}, start=False)
         self.refused(daemon, "no user named nobody-of-that-name on this host")

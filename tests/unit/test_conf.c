@@ -174,6 +174,8 @@ static const struct bad {
      "did you mean allow?", "say refuse or allow"},
     {"[pinrouted]\nhttp_host = a.example:80\n" GOOD, 2, "[pinrouted] http_host",
      "\":80\" is no part of a host", "names without ports"},
+    {"[pinrouted]\nhttp_host = mon.example,foo\n" GOOD, 2, "[pinrouted] http_host",
+     "\",foo\" is no part of a host", "separated by spaces"},
     {"[pinrouted]\nkey_file = keys\n" GOOD, 2, "[pinrouted] key_file", "not an absolute path",
      "begin it with /"},
     {"[pinrouted]\ngroup = a b\n" GOOD, 2, "[pinrouted] group", "is not a group's name", "/etc/group"},

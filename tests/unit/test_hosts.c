@@ -53,7 +53,7 @@ Test(hosts, a_name_that_somebody_elses_dns_could_turn_is_none_of_ours)
 
 Test(hosts, a_name_of_the_config_is_known_as_a_whole_and_in_any_case)
 {
-        const char *names = " metrics.example.com,app-1\thost_2 ";
+        const char *names = " metrics.example.com  app-1\thost_2 ";
         cr_expect(hosts_admit("metrics.example.com", names));
         cr_expect(hosts_admit("Metrics.Example.Com.:9899", names));
         cr_expect(hosts_admit("app-1", names));
@@ -62,6 +62,7 @@ Test(hosts, a_name_of_the_config_is_known_as_a_whole_and_in_any_case)
         cr_expect_not(hosts_admit("app", names));
         cr_expect_not(hosts_admit("app-11", names));
         cr_expect_not(hosts_admit("metrics.example.com,app-1", names));
+        cr_expect_not(hosts_admit("app-1", "metrics.example.com,app-1"), "a comma is part of no name");
 }
 
 /* Whatever is put together of what hosts are made of: what is admitted looks like one of three kinds. */

@@ -107,7 +107,7 @@ Test(value, paths_addresses_and_groups_are_looked_at)
             {VALUE_LISTEN, "1.2.3.4", false},
             {VALUE_LISTEN, "/run/pinroute/http", true},
             {VALUE_HOSTS, "", true},
-            {VALUE_HOSTS, "a.example, b-1 C_2", true},
+            {VALUE_HOSTS, "a.example b-1 C_2", true},
             {VALUE_HOSTS, "a.example:80", false},
             {VALUE_HOSTS, "http://a.example", false},
             {VALUE_HOSTS, "*", false},
