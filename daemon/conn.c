@@ -305,7 +305,7 @@ static bool send_counts(struct conn *c, struct pnr_reply *r)
         int fd[2];
         if (core->counts)
                 counts_limit(core->counts, families(c->all));
-        if (!c->handed && core->counts && counts_give(core->counts, fd)) {
+        if (!c->handed && core->counts && counts_give(core->counts, c->pid, fd)) {
                 c->handed = true;
                 bool sent = send_handing(c, r, fd);
                 close(fd[0]);

@@ -23,7 +23,7 @@ struct conn {
         struct conns *all;
         struct event *readable;
         int fd;
-        pid_t pid; /* as the kernel said at connect: for show, never for a decision */
+        pid_t pid; /* as the kernel said at connect: for show, and how much memory to count in it may have */
         uid_t uid;
         struct mono since, last;
         uint64_t requests;

@@ -1,6 +1,6 @@
 /* counts.c -- what processes have decided: memory handed out, read as numbers of strangers, summed up.
- * The only file that makes memfds.  Reads them with pread(): to touch a hole of a map would fill it, and a process that
- * says it has used every page would make us pay for all of them. */
+ * The only file that makes memfds.  Reads them with pread(), and of them what is there (SEEK_DATA): to touch a hole of
+ * a map would fill it, and a process that says it has used every page would make us pay for all of them. */
 #include "daemon/counts.h"
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #include "proto/counts.h"
 
-#define READS_AT_ONCE 2048 /* 0.7 us each at the most; the loop may not stand still */
+#define READS_AT_ONCE 2048 /* of two pages, or of none; 0.7 us each: the loop may not stand still */
 #define READS_A_TURN  512
 #define CHECKS        512 /* families a second that are asked whether they are gone */
 #define GIVE_CHECKS   2   /* with each that comes, so that none finds the places of the gone taken */
@@ -24,17 +24,25 @@ struct sums {
         uint64_t nameless[PNR_COUNT_REASONS];
 };
 
+struct family {
+        int fd;
+        pid_t pid; /* whom it was given to; it may be another's by now */
+        bool gone; /* but not summed up yet */
+};
+
 struct counts {
-        int *fd; /* of each family */
+        struct family *family;
         unsigned n, room, max;
         int common;
         unsigned n_clusters;
         unsigned next_check; /* the family that is asked next */
+        unsigned checks;     /* of this second, yet to make */
         struct mono reap_due;
-        bool reading;             /* `sum` is not complete yet */
-        unsigned at, lane, lanes; /* of the reading: family, its lane, and how many it has */
-        struct sums gone;         /* what families that are gone had counted */
-        struct sums sum;          /* the living's, as far as the reading has come */
+        bool reading;     /* `sum` is not complete yet */
+        unsigned at;      /* of the reading: family */
+        size_t page;      /* and page of its memory */
+        struct sums gone; /* what families that are gone had counted */
+        struct sums sum;  /* the living's, as far as the reading has come */
         struct sums shown, forgotten;
 };
 
@@ -81,9 +89,9 @@ void counts_close(struct counts **c)
         if (!*c)
                 return;
         for (unsigned i = 0; i < (*c)->n; i++)
-                close((*c)->fd[i]);
+                close((*c)->family[i].fd);
         close((*c)->common);
-        free((*c)->fd);
+        free((*c)->family);
         free(*c);
         *c = NULL;
 }
@@ -105,10 +113,10 @@ static bool make_place(struct counts *c)
         if (c->n < c->room)
                 return true;
         unsigned room = c->room ? 2 * c->room : 64;
-        int *fd = realloc(c->fd, room * sizeof *fd);
-        if (!fd)
+        struct family *family = realloc(c->family, room * sizeof *family);
+        if (!family)
                 return false;
-        c->fd = fd;
+        c->family = family;
         c->room = room;
         return true;
 }
@@ -121,48 +129,41 @@ static void add(uint64_t *to, uint64_t n)
         *to = *to + n < COUNTS_MOST ? *to + n : COUNTS_MOST;
 }
 
-/* As plain numbers; zeros where there is nothing. */
-static void read_words(int fd, size_t at, uint64_t *words, size_t n)
-{
-        if (pread(fd, words, n * sizeof *words, (off_t)at) != (ssize_t)(n * sizeof *words))
-                memset(words, 0, n * sizeof *words);
-}
-
 #define PAGE_WORDS (PNR_NODES_MAX * PNR_COUNT_REASONS)
-/* In words of a lane's head. */
-#define NEXT_LANE (offsetof(struct pnr_count_head, next_lane) / sizeof(uint64_t))
-#define USED      (offsetof(struct pnr_count_head, used) / sizeof(uint64_t))
-#define NAMELESS  (offsetof(struct pnr_count_head, count) / sizeof(uint64_t))
+#define LANE_PAGES (sizeof(struct pnr_count_lane) / PNR_PAGE_SIZE)
+#define NAMELESS   (offsetof(struct pnr_count_head, count) / sizeof(uint64_t))
 
-static void add_page(uint64_t *sum, const uint64_t *page)
+static void add_words(uint64_t *sum, const uint64_t *words, unsigned n)
 {
-        for (unsigned i = 0; i < PAGE_WORDS; i++)
-                add(&sum[i], page[i]);
+        for (unsigned i = 0; i < n; i++)
+                if (words[i])
+                        add(&sum[i], words[i]);
 }
 
-/* Returns how many reads that took.  The head and the first cluster's page, mostly all there is, are one. */
-static unsigned read_lane(int fd, unsigned lane, unsigned n_clusters, struct sums *to, unsigned *lanes)
+/* A page of the family's memory: the head of a lane, or what was counted in one cluster. */
+static void add_page(struct sums *to, unsigned n_clusters, size_t page, const uint64_t *words)
 {
-        size_t at = lane * sizeof(struct pnr_count_lane);
-        uint64_t head[2 * PAGE_WORDS], page[PAGE_WORDS];
-        unsigned reads = 1;
-        read_words(fd, at, head, 2 * PAGE_WORDS);
-        uint64_t used = head[USED], next_lane = head[NEXT_LANE];
-        if (lane == 0)
-                *lanes = next_lane < PNR_COUNT_LANES ? (unsigned)next_lane : PNR_COUNT_LANES;
-        for (unsigned i = 0; i < PNR_COUNT_REASONS; i++)
-                add(&to->nameless[i], head[NAMELESS + i]);
-        if (used & 1)
-                add_page(to->of[0][0], head + PAGE_WORDS);
-        for (unsigned k = 1; k < n_clusters; k++) {
-                if (!(used >> k & 1))
-                        continue;
-                read_words(fd, at + offsetof(struct pnr_count_lane, page) + k * sizeof page, page,
-                           PAGE_WORDS);
-                add_page(to->of[k][0], page);
-                reads++;
-        }
-        return reads;
+        size_t in_lane = page % LANE_PAGES;
+        if (in_lane == 0)
+                add_words(to->nameless, words + NAMELESS, PNR_COUNT_REASONS);
+        else if (in_lane <= n_clusters)
+                add_words(to->of[in_lane - 1][0], words, PAGE_WORDS);
+}
+
+/* The next two pages of which one at least is there: a head and the first cluster's are mostly all.  What a process
+ * says of them is not asked; to be read, they must be there, and cost it as much as us.
+ * false: there are no more. */
+static bool read_pages(int fd, size_t *page, unsigned n_clusters, struct sums *to)
+{
+        uint64_t words[2][PAGE_WORDS];
+        off_t at = lseek(fd, (off_t)(*page * PNR_PAGE_SIZE), SEEK_DATA);
+        ssize_t n = at < 0 ? 0 : pread(fd, words, sizeof words, at);
+        if (n <= 0)
+                return false;
+        *page = (size_t)at / PNR_PAGE_SIZE;
+        for (size_t i = 0; i < (size_t)n / sizeof *words; i++)
+                add_page(to, n_clusters, (*page)++, words[i]);
+        return true;
 }
 
 static void begin_reading(struct counts *c)
@@ -170,7 +171,8 @@ static void begin_reading(struct counts *c)
         memset(c->sum.of, 0, c->n_clusters * sizeof *c->sum.of);
         memset(c->sum.nameless, 0, sizeof c->sum.nameless);
         c->reading = true;
-        c->at = c->lane = 0;
+        c->at = 0;
+        c->page = 0;
 }
 
 /* A torn or forged number must not make a counter go back. */
@@ -191,20 +193,16 @@ static void end_reading(struct counts *c)
         c->reading = false;
 }
 
-/* Returns how many reads that took, a lane's more than `reads` at most. */
-static unsigned go_on_reading(struct counts *c, unsigned reads)
+static void go_on_reading(struct counts *c, unsigned *reads)
 {
-        unsigned done = 0;
-        while (c->at < c->n && done < reads) {
-                done += read_lane(c->fd[c->at], c->lane, c->n_clusters, &c->sum, &c->lanes);
-                if (++c->lane < c->lanes)
+        for (; c->at < c->n && *reads; --*reads) {
+                if (read_pages(c->family[c->at].fd, &c->page, c->n_clusters, &c->sum))
                         continue;
                 c->at++;
-                c->lane = 0;
+                c->page = 0;
         }
         if (c->at >= c->n)
                 end_reading(c);
-        return done;
 }
 
 static void know_clusters(struct counts *c, unsigned n)
@@ -213,66 +211,84 @@ static void know_clusters(struct counts *c, unsigned n)
                 c->n_clusters = n < PNR_CLUSTERS_MAX ? n : PNR_CLUSTERS_MAX;
 }
 
-void counts_read(struct counts *c, unsigned n_clusters)
-{
-        unsigned done = c->reading ? go_on_reading(c, READS_AT_ONCE) : 0;
-        if (c->reading)
-                return;
-        know_clusters(c, n_clusters);
-        begin_reading(c);
-        go_on_reading(c, done < READS_AT_ONCE ? READS_AT_ONCE - done : 1);
-}
-
 /* ---- the gone ---- */
 
-static bool is_gone(int fd)
+/* It stays so: the lock is ours now. */
+static bool is_gone(struct family *f)
 {
-        if (flock(fd, LOCK_EX | LOCK_NB))
-                return false;
-        flock(fd, LOCK_UN);
-        return true;
+        f->gone = f->gone || !flock(f->fd, LOCK_EX | LOCK_NB);
+        return f->gone;
 }
 
 /* Returns how many reads that took. */
 static unsigned fold(struct counts *c, unsigned i)
 {
-        unsigned reads = 0, lanes = 1;
-        for (unsigned lane = 0; lane < lanes; lane++)
-                reads += read_lane(c->fd[i], lane, c->n_clusters, &c->gone, &lanes);
-        close(c->fd[i]);
-        c->fd[i] = c->fd[--c->n];
+        unsigned reads = 1;
+        for (size_t page = 0; read_pages(c->family[i].fd, &page, c->n_clusters, &c->gone);)
+                reads++;
+        close(c->family[i].fd);
+        c->family[i] = c->family[--c->n];
         return reads;
 }
 
 /* Not during a reading, which would miss one, or count it twice. */
-static void reap(struct counts *c, unsigned checks)
+static void reap(struct counts *c, unsigned *checks)
 {
-        unsigned reads = 0, there = c->n;
-        for (unsigned i = 0; i < checks && i < there && !c->reading && reads < READS_A_TURN; i++) {
+        unsigned reads = 0;
+        for (; *checks && c->n && !c->reading && reads < READS_A_TURN; --*checks) {
                 if (c->next_check >= c->n)
                         c->next_check = 0;
-                if (is_gone(c->fd[c->next_check]))
+                if (is_gone(&c->family[c->next_check]))
                         reads += fold(c, c->next_check);
                 else
                         c->next_check++;
         }
 }
 
-void counts_turn(struct counts *c, unsigned n_clusters, struct mono now)
+/* Between two readings there is time for the gone, however often somebody reads. */
+void counts_read(struct counts *c, unsigned n_clusters)
 {
+        unsigned reads = READS_AT_ONCE;
         if (c->reading)
-                go_on_reading(c, READS_A_TURN);
-        know_clusters(c, n_clusters);
-        if (c->reading || !mono_reached(now, c->reap_due))
+                go_on_reading(c, &reads);
+        if (c->reading)
                 return;
-        c->reap_due = mono_plus(now, REAP_MS);
-        reap(c, CHECKS);
+        reap(c, &c->checks);
+        know_clusters(c, n_clusters);
+        begin_reading(c);
+        go_on_reading(c, &reads);
 }
 
-bool counts_give(struct counts *c, int fd[2])
+void counts_turn(struct counts *c, unsigned n_clusters, struct mono now)
 {
-        reap(c, GIVE_CHECKS);
-        if (c->n >= c->max || !make_place(c))
+        unsigned reads = READS_A_TURN;
+        if (c->reading)
+                go_on_reading(c, &reads);
+        know_clusters(c, n_clusters);
+        if (mono_reached(now, c->reap_due)) {
+                c->reap_due = mono_plus(now, REAP_MS);
+                c->checks = c->n < CHECKS ? c->n : CHECKS;
+        }
+        reap(c, &c->checks);
+}
+
+/* One process must not take the places of all others.  Those of which we know only that they are in another namespace
+ * of processes share half of them all. */
+static bool may_have(struct counts *c, pid_t pid)
+{
+        unsigned most = pid ? COUNTS_OF_PROCESS : (c->max + 1) / 2, n = 0;
+        for (unsigned i = 0; i < c->n; i++)
+                n += c->family[i].pid == pid && !c->family[i].gone;
+        for (unsigned i = 0; i < c->n && pid && n >= most; i++)
+                if (c->family[i].pid == pid && !c->family[i].gone)
+                        n -= is_gone(&c->family[i]);
+        return n < most;
+}
+
+bool counts_give(struct counts *c, pid_t pid, int fd[2])
+{
+        reap(c, &(unsigned){GIVE_CHECKS});
+        if (c->n >= c->max || !may_have(c, pid) || !make_place(c))
                 return false;
         int ours = make(sizeof(struct pnr_counts));
         int theirs = ours < 0 ? -1 : lock_other(ours);
@@ -281,7 +297,7 @@ bool counts_give(struct counts *c, int fd[2])
                         close(ours);
                 return false;
         }
-        c->fd[c->n++] = ours;
+        c->family[c->n++] = (struct family){.fd = ours, .pid = pid};
         fd[0] = theirs;
         fd[1] = c->common;
         return true;

@@ -14,7 +14,7 @@ static void open_counts(void)
         core_open();
         core.counts = counts_open();
         counts_limit(core.counts, 1);
-        cr_assert(counts_give(core.counts, fd));
+        cr_assert(counts_give(core.counts, 1, fd));
         family = mmap(NULL, sizeof *family, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
         cr_assert_neq(family, MAP_FAILED);
         family->lane[0].head.next_lane = 1;

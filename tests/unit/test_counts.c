@@ -18,6 +18,7 @@
 
 static struct counts *counts;
 static struct mono now = {1000};
+static pid_t pid; /* who came last */
 
 static void setup(void)
 {
@@ -34,7 +35,7 @@ TestSuite(counts, .init = setup, .fini = teardown);
 static struct pnr_counts *come(void)
 {
         int fd[2];
-        cr_assert(counts_give(counts, fd));
+        cr_assert(counts_give(counts, ++pid, fd));
         struct pnr_counts *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
         cr_assert_neq(m, MAP_FAILED);
         close(fd[0]);
@@ -93,7 +94,7 @@ Test(counts, the_living_and_the_gone_are_summed_up)
 Test(counts, memory_is_kept_for_as_long_as_anyone_has_it)
 {
         int ready[2], fd[2];
-        cr_assert(counts_give(counts, fd) && pipe(ready) == 0);
+        cr_assert(counts_give(counts, ++pid, fd) && pipe(ready) == 0);
         pid_t child = fork();
         if (child == 0) {
                 struct pnr_counts *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
@@ -124,7 +125,7 @@ Test(counts, who_never_took_what_was_handed_out_is_gone_too)
 {
         int fd[2];
         for (unsigned i = 0; i < 40; i++) { /* more than may be there at once */
-                cr_assert(counts_give(counts, fd), "family %u", i);
+                cr_assert(counts_give(counts, ++pid, fd), "family %u", i);
                 close(fd[0]);
         }
         second();
@@ -136,9 +137,9 @@ Test(counts, no_more_are_handed_out_than_there_may_be)
         for (unsigned i = 0; i < 8; i++)
                 come();
         int fd[2];
-        cr_expect_not(counts_give(counts, fd));
+        cr_expect_not(counts_give(counts, ++pid, fd));
         counts_limit(counts, 9);
-        cr_expect(counts_give(counts, fd));
+        cr_expect(counts_give(counts, ++pid, fd));
 }
 
 Test(counts, without_a_descriptor_nothing_is_handed_out_and_none_is_lost)
@@ -148,7 +149,7 @@ Test(counts, without_a_descriptor_nothing_is_handed_out_and_none_is_lost)
         for (int room = 0; room < 2; room++) {
                 struct rlimit none = {(rlim_t)(next + room), 4096};
                 setrlimit(RLIMIT_NOFILE, &none);
-                cr_expect_not(counts_give(counts, fd));
+                cr_expect_not(counts_give(counts, ++pid, fd));
                 cr_expect_eq(fcntl(next, F_GETFD), -1);
         }
         cr_expect_eq(counts_processes(counts), 0);
@@ -157,7 +158,7 @@ Test(counts, without_a_descriptor_nothing_is_handed_out_and_none_is_lost)
 Test(counts, what_is_handed_out_can_be_neither_cut_nor_grown_and_is_not_inherited)
 {
         int fd[2];
-        cr_assert(counts_give(counts, fd));
+        cr_assert(counts_give(counts, ++pid, fd));
         for (int i = 0; i < 2; i++) {
                 cr_expect_neq(ftruncate(fd[i], 0), 0);
                 cr_expect_neq(ftruncate(fd[i], 1 << 30), 0);
@@ -190,7 +191,7 @@ Test(counts, what_a_process_claims_to_have_used_costs_the_daemon_no_memory)
 {
         int fd[2];
         struct stat before, after;
-        cr_assert(counts_give(counts, fd));
+        cr_assert(counts_give(counts, ++pid, fd));
         struct pnr_counts *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
         m->lane[0].head.next_lane = UINT64_MAX;
         for (unsigned i = 0; i < PNR_COUNT_LANES; i++)
@@ -208,8 +209,8 @@ Test(counts, what_a_process_claims_to_have_used_costs_the_daemon_no_memory)
         cr_expect_eq(after.st_blocks, 0);
 }
 
-/* 8 families, each of which says that it has used 32 lanes of 64 clusters: 16,640 pages. */
-Test(counts, a_reading_that_is_too_long_goes_on_in_later_turns)
+/* Each has written to the heads of all lanes, and to one page. */
+Test(counts, what_is_claimed_and_not_there_costs_no_time)
 {
         struct pnr_counts *m[8];
         for (unsigned i = 0; i < 8; i++) {
@@ -217,13 +218,47 @@ Test(counts, a_reading_that_is_too_long_goes_on_in_later_turns)
                 m[i]->lane[0].head.next_lane = PNR_COUNT_LANES;
                 for (unsigned lane = 0; lane < PNR_COUNT_LANES; lane++)
                         m[i]->lane[lane].head.used = UINT64_MAX;
+                m[i]->lane[31].page[1].count[1][2] = 1;
+        }
+        cr_expect_eq(total(1), 8);
+        for (unsigned i = 0; i < 8; i++)
+                go(m[i]);
+        second();
+        cr_expect_eq(counts_processes(counts), 0);
+        cr_expect_eq(total(1), 8);
+}
+
+Test(counts, what_is_there_counts_also_where_nobody_says_so)
+{
+        struct pnr_counts *m = come();
+        m->lane[0].head.next_lane = 0;
+        m->lane[5].page[2].count[1][2] = 6;
+        cr_expect_eq(total(2), 6);
+        cr_expect_eq(total(1), 0);
+}
+
+/* Writes to `pages` pages of a family's memory; nothing is counted. */
+static struct pnr_counts *come_with(unsigned pages)
+{
+        struct pnr_counts *m = come();
+        for (unsigned i = 0; i < pages; i++)
+                *(volatile char *)((char *)m + i * PNR_PAGE_SIZE + PNR_PAGE_SIZE - 1) = 0;
+        return m;
+}
+
+/* 16,640 pages. */
+Test(counts, a_reading_that_is_too_long_goes_on_in_later_turns)
+{
+        struct pnr_counts *m[8];
+        for (unsigned i = 0; i < 8; i++) {
+                m[i] = come_with(2080);
                 m[i]->lane[31].page[63].count[1][2] = 1;
         }
         counts_read(counts, PNR_CLUSTERS_MAX);
         cr_expect_eq(counts_of(counts, 63, 1, 2), 0);
         go(m[0]);
         int fd[2];
-        cr_expect_not(counts_give(counts, fd), "the gone one's place is taken until it was read");
+        cr_expect_not(counts_give(counts, ++pid, fd), "the gone one's place is taken until it was read");
         unsigned turns = 0;
         for (; counts_of(counts, 63, 1, 2) == 0 && turns < 100; turns++)
                 counts_turn(counts, PNR_CLUSTERS_MAX, now);
@@ -235,6 +270,51 @@ Test(counts, a_reading_that_is_too_long_goes_on_in_later_turns)
         for (turns = 0; turns < 8; turns++)
                 counts_read(counts, PNR_CLUSTERS_MAX);
         cr_expect_eq(counts_of(counts, 63, 1, 2), 8, "the gone is counted once");
+}
+
+/* 2,600 reads: more than a question and a turn make, so that no turn ends a reading. */
+Test(counts, who_asks_in_each_turn_does_not_keep_the_gone_from_being_found)
+{
+        come_with(2080);
+        come_with(2080);
+        come_with(1030);
+        struct pnr_counts *m = come();
+        counts_read(counts, CLUSTERS);
+        go(m);
+        for (unsigned i = 0; i < 4; i++) {
+                second();
+                counts_read(counts, CLUSTERS);
+        }
+        cr_expect_eq(counts_processes(counts), 3);
+}
+
+Test(counts, a_process_has_no_more_than_its_part_until_one_of_them_is_gone)
+{
+        struct pnr_counts *m[COUNTS_OF_PROCESS];
+        int fd[2];
+        counts_limit(counts, 100);
+        for (unsigned i = 0; i < COUNTS_OF_PROCESS; i++) {
+                m[i] = come();
+                pid--;
+        }
+        pid++;
+        cr_expect_not(counts_give(counts, pid, fd));
+        cr_expect(counts_give(counts, pid + 1, fd), "that is another");
+        go(m[7]);
+        cr_expect(counts_give(counts, pid, fd));
+        cr_expect_not(counts_give(counts, pid, fd));
+}
+
+/* Their numbers are 0 to us: a container's, say. */
+Test(counts, processes_that_cannot_be_told_apart_share_half_of_all)
+{
+        int fd[2];
+        for (unsigned i = 0; i < 4; i++)
+                cr_expect(counts_give(counts, 0, fd));
+        cr_expect_not(counts_give(counts, 0, fd));
+        for (pid = 1; pid <= 4; pid++)
+                cr_expect(counts_give(counts, pid, fd));
+        cr_expect_not(counts_give(counts, pid, fd));
 }
 
 Test(counts, another_node_in_the_same_slot_starts_at_nothing)

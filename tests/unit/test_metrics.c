@@ -167,7 +167,7 @@ Test(metrics, decisions_are_told_by_node_and_reason_and_made_up_reasons_as_one)
         int fd[2];
         core.counts = counts_open();
         counts_limit(core.counts, 4);
-        cr_assert(counts_give(core.counts, fd));
+        cr_assert(counts_give(core.counts, 1, fd));
         struct pnr_counts *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
         cr_assert_neq(m, MAP_FAILED);
         close(fd[0]);

@@ -249,7 +249,7 @@ Test(show, decisions_are_told_by_cluster_node_and_reason)
         int fd[2];
         core.counts = counts_open();
         counts_limit(core.counts, 2);
-        cr_assert(counts_give(core.counts, fd));
+        cr_assert(counts_give(core.counts, 1, fd));
         struct pnr_counts *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd[0], 0);
         cr_assert_neq(m, MAP_FAILED);
         m->lane[0].head.next_lane = m->lane[0].head.used = 1;
