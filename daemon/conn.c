@@ -52,6 +52,8 @@ static rlim_t room_for_descriptors(void)
 static unsigned places(const struct conns *cs)
 {
         rlim_t room = room_for_descriptors(), wanted = (rlim_t)cs->core->conf->max_clients;
+        rlim_t taken = cs->core->counts ? counts_processes(cs->core->counts) : 0;
+        room = room > taken ? room - taken : 1; /* before a reload there may have been more for them */
         return (unsigned)(room < wanted ? room : wanted);
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -598,6 +599,31 @@ Test(conn, memory_to_count_in_is_handed_out_once_on_a_connection)
         cr_assert_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
         cr_expect_eq(handed(connected(), &status), 0, "connections want all that there are");
         cr_expect_eq(status, PINROUTE_E_REFUSED);
+        setrlimit(RLIMIT_NOFILE, &was);
+        counts_close(&core.counts);
+}
+
+/* Memory was handed out while connections might want fewer descriptors: each was one. */
+Test(conn, families_of_processes_take_their_descriptors_from_the_places_of_connections)
+{
+        enum { FAMILIES = 100, PLACES = 20 };
+        struct rlimit was, tight;
+        cr_assert_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+        core.counts = counts_open();
+        counts_limit(core.counts, FAMILIES);
+        for (int i = 0; i < FAMILIES; i++) {
+                int fd[2];
+                cr_assert(counts_give(core.counts, i + 1, fd));
+                cr_assert_neq(mmap(NULL, 1, PROT_READ, MAP_SHARED, fd[0], 0), MAP_FAILED);
+                close(fd[0]);
+        }
+        tight = (struct rlimit){FAMILIES + PLACES + CONN_SPARE_FDS, was.rlim_max};
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
+        for (int i = 0; i < PLACES + 5; i++)
+                client();
+        for (int i = 0; i < 5; i++)
+                turn();
+        cr_expect_eq(conns.n, PLACES);
         setrlimit(RLIMIT_NOFILE, &was);
         counts_close(&core.counts);
 }
