@@ -45,12 +45,6 @@ static struct pnr_count_lane *lane_of(const struct tally *t)
         return lane ? (struct pnr_count_lane *)lane : t->own;
 }
 
-void tally_add_shared(struct tally *t, uint32_t place)
-{
-        if (place < TALLY_WORDS)
-                atomic_fetch_add_explicit((_Atomic uint64_t *)lane_of(t) + place, 1, memory_order_relaxed);
-}
-
 /* ---- lanes ---- */
 
 static unsigned take_lane(struct pnr_counts *family)
@@ -68,23 +62,26 @@ static void use(struct pnr_count_lane *lane, uint64_t clusters)
                 atomic_fetch_or(used, clusters);
 }
 
-static void carry(_Atomic uint64_t *from, _Atomic uint64_t *to, unsigned n)
+/* false: there was nothing. */
+static bool carry(_Atomic uint64_t *from, _Atomic uint64_t *to, unsigned n)
 {
+        bool any = false;
         for (unsigned i = 0; i < n; i++)
-                if (atomic_load_explicit(&from[i], memory_order_relaxed))
+                if (atomic_load_explicit(&from[i], memory_order_relaxed)) {
                         atomic_fetch_add(&to[i], atomic_exchange(&from[i], 0));
+                        any = true;
+                }
+        return any;
 }
 
-/* What stands in the process's own lane, into the one that the daemon reads. */
-static void carry_over(struct tally *t, struct pnr_count_lane *to)
+/* What stands in the process's own lane, of these clusters, into the one that the daemon reads. */
+static void carry_over(struct tally *t, struct pnr_count_lane *to, uint64_t clusters)
 {
-        uint64_t used = atomic_load(&t->own->head.used);
-        use(to, used);
         carry(t->own->head.count, to->head.count, PNR_COUNT_REASONS);
         for (unsigned c = 0; c < PNR_CLUSTERS_MAX; c++)
-                if (used >> c & 1)
-                        carry(t->own->page[c].count[0], to->page[c].count[0],
-                              PNR_NODES_MAX * PNR_COUNT_REASONS);
+                if (clusters >> c & 1 &&
+                    carry(t->own->page[c].count[0], to->page[c].count[0], PNR_NODES_MAX * PNR_COUNT_REASONS))
+                        use(to, 1ull << c);
 }
 
 /* A thread may have loaded the lane before this and add to it after: what it adds to the own lane is carried over
@@ -98,8 +95,10 @@ static void change_lane(struct tally *t, const struct tally_memory *m)
         atomic_store_explicit(&f->lane, (uintptr_t)lane | (number == LAST ? 0 : TALLY_ALONE),
                               memory_order_release);
         atomic_store_explicit(&f->of, m, memory_order_release);
-        if (m)
-                atomic_store(&f->strays, __libc_single_threaded ? 1 : STRAYS);
+        if (!m)
+                return;
+        carry_over(t, lane, UINT64_MAX); /* a scope that was inherited repeats without saying what it uses */
+        atomic_store(&f->strays, __libc_single_threaded ? 1 : STRAYS);
 }
 
 static bool is_settled(const struct tally_fresh *f, const struct tally_memory *m)
@@ -118,10 +117,17 @@ static void settle(struct tally *t, const struct tally_memory *m)
         if (!atomic_load(&f->lane) || atomic_load(&f->of) != m)
                 change_lane(t, m);
         if (atomic_load(&f->strays)) {
-                carry_over(t, lane_of(t));
+                carry_over(t, lane_of(t), atomic_load(&t->own->head.used));
                 atomic_fetch_sub(&f->strays, 1);
         }
         atomic_store(&f->entering, 0);
+}
+
+/* Whose page it is in; in the head: none's. */
+static unsigned cluster_of(uint32_t place)
+{
+        unsigned page = place / (PNR_PAGE_SIZE / sizeof(uint64_t));
+        return page ? page - 1 : PNR_CLUSTERS_MAX;
 }
 
 void tally_enter(struct tally *t, unsigned number)
@@ -131,6 +137,16 @@ void tally_enter(struct tally *t, unsigned number)
                 settle(t, m);
         if (number < PNR_CLUSTERS_MAX)
                 use(lane_of(t), 1ull << number);
+}
+
+/* A child may repeat what its parent decided before it asks for itself. */
+void tally_add_shared(struct tally *t, uint32_t place)
+{
+        if (place >= TALLY_WORDS)
+                return;
+        if (!atomic_load_explicit(&t->fresh->lane, memory_order_relaxed))
+                tally_enter(t, cluster_of(place));
+        atomic_fetch_add_explicit((_Atomic uint64_t *)lane_of(t) + place, 1, memory_order_relaxed);
 }
 
 /* ---- daemons ---- */

@@ -127,6 +127,27 @@ Test(tally, what_was_counted_before_the_daemon_came_is_counted_once_in_its_memor
         cr_expect_eq(seen->lane[0].head.next_lane, 1);
 }
 
+Test(tally, what_a_child_repeats_before_it_asks_for_itself_is_counted)
+{
+        add(FIRST);
+        cr_expect_eq(process[0].own.head.used, 1);
+        struct pnr_counts *seen = have(7);
+        cr_expect_eq(in_lane(&seen->lane[0], FIRST), 1);
+        be(2);
+        tally.memory = NULL;
+        add(FIRST);
+        add(tally_place(5, 1, 2));
+        seen = have(8);
+        cr_expect_eq(in_lane(&seen->lane[0], FIRST), 1);
+        cr_expect_eq(in_lane(&seen->lane[0], tally_place(5, 1, 2)), 1, "the second that it repeats, too");
+        be(1);
+        add(tally_place(5, 1, 2));
+        add(NAMELESS);
+        cr_expect_eq(in_lane(&seen->lane[1], tally_place(5, 1, 2)), 1);
+        cr_expect_eq(in_lane(&seen->lane[1], NAMELESS), 1);
+        cr_expect_eq(seen->lane[1].head.used, 1 << 5);
+}
+
 Test(tally, a_child_takes_the_next_lane_and_the_late_ones_share_the_last)
 {
         struct pnr_counts *seen = have(7);
