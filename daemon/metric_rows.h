@@ -43,6 +43,8 @@ METRIC(decisions_total, COUNTER, DAEMON, "cluster,node,reason",
        "no memory to count in, nor what was counted in the memory of an earlier daemon.")
 METRIC(processes, GAUGE, DAEMON, "",
        "Processes, with the children that they forked, that count their decisions in memory of ours.")
+METRIC(counting_refused_total, COUNTER, DAEMON, "",
+       "Times that a process got no memory to count its decisions in.")
 
 METRIC(pins, GAUGE, DAEMON, "", "Pins in the store, expired ones that the sweep has not met yet included.")
 METRIC(pins_max, GAUGE, DAEMON, "", "Pins that the store has room for: max_pins.")

@@ -143,6 +143,7 @@ PUT(reloads_total)
 
 PUT(loop_longest_turn_seconds) { prom_micros(p, NULL, a->core->stats.longest_turn_us); }
 
+PUT_STAT(counting_refused_total, counts_refused)
 PUT_COUNT(processes, a->core->counts ? counts_processes(a->core->counts) : 0)
 PUT_COUNT(pins, a->count.pins)
 PUT_COUNT(pins_max, (uint64_t)a->core->conf->max_pins)
