@@ -29,12 +29,15 @@
  * nothing is written to what is not ours; only what takes the number in the very instant between our look at it and
  * the recv() or close() after it cannot be told from it.  A thread that is cancelled in a call ends after it.
  * Reads (route_read, route_write, scope_read, and route_read_within, scope_read_within) make no system call, take no
- * lock, allocate nothing and write to no memory that another process sees, but for the one word that counts
- * primary_budget.  Exceptions, each at most once a second: looking for a new store
- * after the one in use was retired or went stale, and, until the daemon has told this handle its clock once
- * (open does that, if the daemon is there), asking for it, for 20 ms at most.  Waits otherwise happen in
- * open, record_write and its kin, hold, scope_end, scope_end_send and token_accept only, and each has one total deadline
- * (pinroute_set_timeout()). */
+ * lock, allocate nothing and write to no memory that another process sees but what the daemon handed out to count in:
+ * decisions, and primary_budget.  Nobody's answer depends on the decisions.  Exceptions to "no system call":
+ *   - looking for a new store after the one in use was retired or went stale, at most once a second;
+ *   - until the daemon has told this handle its clock once (open does that, if the daemon is there), asking for it, for
+ *     20 ms at most, at most once a second;
+ *   - greeting a daemon that was restarted, or gave no memory to count in, for 2 ms at most; where that fails, not again
+ *     for 10 s.
+ * Waits otherwise happen in open, record_write and its kin, hold, scope_end, scope_end_send and token_accept only, and
+ * each has one total deadline (pinroute_set_timeout()). */
 #ifndef PINROUTE_H
 #define PINROUTE_H
 
@@ -281,8 +284,8 @@ int pinroute_scope_end_send(struct pinroute_scope *s, struct pinroute_pending *r
 /* Where does this request's next read go?  The first read decides, later ones repeat it (one request sees one
  * database) until the scope writes or forces, its key or tokens change, or the decision is older than the
  * store's stale_after; a new decision names the replica of the last one, if that one will do.
- * Returns as route_read; costs less when it repeats.  A request that primary_budget has let in once is served to its
- * end: what repeats the decision is not counted. */
+ * Returns as route_read; costs less when it repeats.  What repeats a decision takes nothing from primary_budget: a
+ * request that it has let in is asked for again only where it decides anew, and may be refused then. */
 int pinroute_scope_read(struct pinroute_scope *s, struct pinroute_decision *ret);
 
 /* The same, at most `ms` behind: see pinroute_route_read_within().  A replica is decided on anew each time, and stays

@@ -134,7 +134,7 @@ Test(tally, what_a_child_repeats_before_it_asks_for_itself_is_counted)
         struct pnr_counts *seen = have(7);
         cr_expect_eq(in_lane(&seen->lane[0], FIRST), 1);
         be(2);
-        tally.memory = NULL;
+        tally_fini(&tally);
         add(FIRST);
         add(tally_place(5, 1, 2));
         seen = have(8);
