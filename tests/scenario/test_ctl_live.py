@@ -316,6 +316,7 @@ class Live(harness.Scenario):
                      r"READY: serving /", r"^q quit  p pause  s sort: cluster  1-9 every 0.1s  h help"):
             self.assertRegex(screen, re.compile(line, re.M))
         self.assertNotIn(b"\x1b[?1049l", top.said)
+        self.assertFalse(termios.tcgetattr(top.fd)[3] & self.COOKED)
         for key, shown in (("s", "s sort: state"), ("h", "q        quit"), ("?", "main/default"), ("3", "every 3s"),
                            ("p", "PAUSED  q quit  p go on"), ("\x1b[A", "PAUSED"), ("1", "every 1s"), ("p", "(?m)^q quit  p pause")):
             top.type(key)
@@ -380,13 +381,15 @@ class Live(harness.Scenario):
 
     def test_top_that_went_on_after_a_stop_it_was_not_told_of_takes_the_terminal_again(self):
         top = self.top(self.serving(), "-i", "60")
-        os.kill(top.pid, signal.SIGSTOP)
-        self.assertTrue(os.WIFSTOPPED(os.waitpid(top.pid, os.WUNTRACED)[1]))
-        termios.tcsetattr(top.fd, termios.TCSANOW, top.before)  # as a shell does
-        top.said = b""
-        os.kill(top.pid, signal.SIGCONT)
-        top.shows("q quit")
-        self.assertIn(b"\x1b[?1049h", top.said)
+        for reset in (True, False):
+            os.kill(top.pid, signal.SIGSTOP)
+            self.assertTrue(os.WIFSTOPPED(os.waitpid(top.pid, os.WUNTRACED)[1]))
+            if reset:  # as a shell does
+                termios.tcsetattr(top.fd, termios.TCSANOW, top.before)
+            top.said = b""
+            os.kill(top.pid, signal.SIGCONT)
+            top.shows("q quit")
+            self.assertIn(b"\x1b[?1049h", top.said)
         top.type("q")
         self.assertEqual(top.wait(), 0)
         self.assertEqual(termios.tcgetattr(top.fd)[3] & self.COOKED, top.before[3] & self.COOKED)
