@@ -144,7 +144,7 @@ Test(survey, each_odd_record_is_a_reason)
         h = header_of(s, 2);
         h.layout = 1;
         MUST_OK(store_put_header(s, &h));
-        expect("layout 1, this daemon writes 3");
+        expect("layout 1, this daemon writes 2");
 
         begin();
         struct pnr_endpoint e;
