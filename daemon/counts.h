@@ -37,12 +37,12 @@ void counts_limit(struct counts *c, unsigned families);
 bool counts_give(struct counts *c, pid_t pid, int fd[2]);
 
 /* Looks for families that are gone, a bounded number a second, and goes on with a reading that was too long for one
- * turn.  Costs by the memory that they have written, whatever they say of it: 0.7 us for two pages. */
+ * turn.  Costs by the memory that they have written, whatever they say of it: 2 to 3 us for two pages. */
 void counts_turn(struct counts *c, unsigned n_clusters, struct mono now);
 
 /* Sums what all processes have counted, living and gone: call it before counts_of().  1,000 families that use one
- * cluster take 1 to 2 ms.  Makes at most 2,048 reads, two to three a family: where that is not enough, counts_of() tells what the last reading
- * that is complete has found. */
+ * cluster take 2 to 3 ms.  Makes at most 1,024 reads of two pages: where that is not enough, counts_of() tells what the
+ * last reading that is complete has found. */
 void counts_read(struct counts *c, unsigned n_clusters);
 
 /* Never less than before.
