@@ -23,7 +23,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config
 demo_packages=(python3 postgresql-15)
 python_packages=(python3-dev python3-django python3-psycopg2)
 bench_packages=(libhiredis-dev libmemcached-dev) # not redis-server and memcached: those would run from then on
-test_packages=(libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format clang-tidy shellcheck valgrind
+test_packages=(make libcriterion-dev clang llvm-14 libclang-rt-14-dev clang-format clang-tidy shellcheck valgrind
         gunicorn uwsgi uwsgi-plugin-python3 python3-greenlet python3-pip python3-venv
         chromium scdoc mandoc systemd python3-seccomp zsh)
 package_packages=(debhelper dh-python dpkg-dev fakeroot lintian python3-dev scdoc)
@@ -164,13 +164,15 @@ run_tests() {
         mv "build/$preset/Testing/Temporary/LastTest.log" "build/logs/test-$preset.log" || true
 }
 
-# Criterion and the tests' stores want shared memory, and a bare chroot gives its users none: then /dev/shm is a
-# tmpfs that only this test run sees (in a chroot / is no mount whose propagation could be changed, but /dev is).
+# Criterion and the tests' stores want shared memory, and a bare chroot gives its users none: then /dev/shm is a tmpfs that
+# only this test run sees (in a chroot / is no mount whose propagation could be changed, but /dev is).  Nor does it give
+# out terminals.
 with_shared_memory() {
         say "no /dev/shm to write to: this run gets one of its own"
         # shellcheck disable=SC2016
         exec sudo unshare --mount --propagation unchanged sh -c '
                 { mount --make-rprivate / || mount --make-rprivate /dev; } 2>/dev/null
+                [ -e /dev/pts/ptmx ] || mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts
                 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm && uid=$1 gid=$2 && shift 2 &&
                 exec setpriv --reuid "$uid" --regid "$gid" --init-groups env "$@"
         ' sh "$(id -u)" "$(id -g)" HOME="$HOME" PATH="$PATH" ./run.sh "$@"

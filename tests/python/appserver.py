@@ -1,5 +1,6 @@
 """appserver.py -- the guest-book of tests/python/site under a real application server, and clients that visit it.
 Every request is a connection of its own, so that any worker may answer it."""
+import contextlib
 import http.client
 import json
 import os
@@ -81,7 +82,8 @@ class AppServer:
         def all_answered():
             if self.process.poll() is not None:
                 raise AssertionError(f"{self.kind} ended with {self.process.poll()}")
-            answered.add(Client(self).ping().pid)
+            with contextlib.suppress(ConnectionRefusedError):  # bound, and nobody listens yet
+                answered.add(Client(self).ping().pid)
             now = self.workers()
             return answered & now if len(now) == self.count and now <= answered else None
 

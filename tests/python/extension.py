@@ -24,6 +24,7 @@ from harness import eventually
 
 REPLICAS = {"shadow-1", "shadow-2"}
 NOWHERE = "/nonexistent/pinroute"
+NOT_PINNED = (pinroute.BALANCED, pinroute.CAUGHT_UP)  # the latter after a stall of a busy machine, which raises a floor
 QUICK = {"rise": 1, "fall": 10}  # one good answer is enough; a busy machine is no outage
 # A daemon that starts waits for `stale_after`, and for `max_pin_seconds` takes all keys for pinned: both are short at
 # its start.  Later it may stand still, and keys are pinned, for as long as a test takes.

@@ -17,7 +17,7 @@ import tracemalloc
 import unittest
 import weakref
 
-from extension import Case, NOWHERE, REPLICAS, main_of, no_switching, nodes_of, run_python
+from extension import Case, NOT_PINNED, NOWHERE, REPLICAS, main_of, no_switching, nodes_of, run_python
 
 import pinroute  # found by extension.py
 from harness import eventually, size
@@ -29,11 +29,11 @@ class Arguments(Case):
         raw = "schlüssel-é-ключ-鍵".encode()
         for key in (raw, bytearray(raw), memoryview(raw), memoryview(b"-" + raw)[1:], array.array("B", raw)):
             self.assertEqual(self.reason(key), pinroute.PINNED, type(key))
-        self.assertEqual(self.reason(raw[:-1]), pinroute.BALANCED)
+        self.assertIn(self.reason(raw[:-1]), NOT_PINNED)
         self.pin(b"\0\xff\0")
         self.assertEqual(self.reason(bytearray(b"\0\xff\0")), pinroute.PINNED)
         self.pin("nul\0inside")
-        self.assertEqual(self.reason("nul"), pinroute.BALANCED)
+        self.assertIn(self.reason("nul"), NOT_PINNED)
         self.pin(b"k" * pinroute.KEY_MAX)
 
     def test_a_bytearray_is_free_again_after_the_call(self):
@@ -266,10 +266,10 @@ class Answers(Case):
         with self.router.scope(self.main, "scoped") as scope:
             first = scope.node()
             self.assertEqual([scope.node() for _ in range(10)], [first] * 10)
-            self.assertEqual(scope.read().reason, pinroute.BALANCED)
+            self.assertIn(scope.read().reason, NOT_PINNED)
             scope.wrote()
             self.assertEqual((scope.node(), scope.read().reason), ("default", pinroute.FORCED))
-            self.assertEqual(self.reason("scoped"), pinroute.BALANCED)
+            self.assertIn(self.reason("scoped"), NOT_PINNED)
         self.assert_recorded("scoped")
         self.assertEqual(scope.end(), pinroute.OK)
 
@@ -279,7 +279,7 @@ class Answers(Case):
         self.assertEqual(router.route_read(main, within_ms=20000).reason, pinroute.BALANCED)
         d = router.route_read(main, "k", 0)
         self.assertEqual((d.node, d.reason, d.reason_name), ("default", pinroute.BEHIND, "BEHIND"))
-        self.assertEqual(router.route_read(main, "k", within_ms=None).reason, pinroute.BALANCED)
+        self.assertIn(router.route_read(main, "k", within_ms=None).reason, NOT_PINNED)
         with router.scope(main, "k") as scope:
             first = scope.read()
             self.assertEqual(scope.read(within_ms=20000).node, first.node)
@@ -309,7 +309,7 @@ class Answers(Case):
     def test_a_scope_that_only_read_records_nothing(self):
         with self.router.scope(self.main, "reader") as scope:
             scope.node()
-        self.assertEqual(self.reason("reader"), pinroute.BALANCED)
+        self.assertIn(self.reason("reader"), NOT_PINNED)
 
     def test_forcing_nests(self):
         scope = self.router.scope(self.main, "forced")
@@ -337,7 +337,7 @@ class Answers(Case):
         scope.rekey("lasting")
         scope.wrote()
         self.assertEqual(scope.end(), pinroute.OK)
-        self.assertEqual(self.reason("temporary"), pinroute.BALANCED)
+        self.assertIn(self.reason("temporary"), NOT_PINNED)
         self.assert_recorded("lasting")
 
     def test_an_endpoint_is_told_without_secrets(self):

@@ -66,6 +66,18 @@ def scratch(prefix="pinroute-", memory=False):
     return tempfile.mkdtemp(prefix=prefix, dir=SHARED_MEMORY if memory else None)
 
 
+def gives_out_terminals():
+    try:
+        for fd in os.openpty():
+            os.close(fd)
+    except OSError:
+        return False
+    return True
+
+
+needs_terminal = unittest.skipUnless(gives_out_terminals(), "this host gives out no terminals: mount /dev/pts")
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as s:
         return s.getsockname()[1]

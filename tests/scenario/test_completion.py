@@ -103,6 +103,7 @@ class Completion(unittest.TestCase):
         offered = {word for words in offered for word in ([words] if isinstance(words, str) else words)}
         self.assertEqual(offered, set(self.options).union(*self.commands.values()))
 
+    @harness.needs_terminal
     @unittest.skipUnless(shutil.which("zsh"), "no zsh here")
     def test_zsh_takes_it_for_pinroutectl_and_completes_from_it(self):
         self.daemon()

@@ -307,6 +307,7 @@ class Live(harness.Scenario):
         terminal.shows("q quit")
         return terminal
 
+    @harness.needs_terminal
     def test_top_is_a_view_that_keys_steer_and_that_leaves_the_terminal_as_it_was(self):
         daemon = self.serving()
         top = self.top(daemon, "-i", "0.1")
@@ -326,6 +327,7 @@ class Live(harness.Scenario):
         self.assertTrue(top.said.endswith(b"\x1b[?25h\x1b[?1049l"), top.said[-80:])
         self.assertEqual(termios.tcgetattr(top.fd), top.before)
 
+    @harness.needs_terminal
     def test_top_follows_the_terminal_s_size_and_colours_nothing_where_that_is_not_wanted(self):
         daemon = self.serving()
         top = self.top(daemon, "-i", "60", NO_COLOR="1")
@@ -340,6 +342,7 @@ class Live(harness.Scenario):
         self.assertEqual(top.wait(), 0)
         self.assertEqual(termios.tcgetattr(top.fd), top.before)
 
+    @harness.needs_terminal
     def test_top_says_that_no_one_answers_and_goes_on_with_the_next_daemon(self):
         daemon = self.serving()
         top = self.top(daemon, "-i", "0.1")
@@ -358,6 +361,7 @@ class Live(harness.Scenario):
         os.kill(top.pid, signal.SIGINT)
         self.assertEqual(top.wait(), 0)
 
+    @harness.needs_terminal
     def test_top_that_is_stopped_gives_the_terminal_back_and_takes_it_again(self):
         daemon = self.serving()
         shell = self._ends(Terminal("/bin/bash", "--norc", "--noediting", PS1="ready> "))
@@ -379,6 +383,7 @@ class Live(harness.Scenario):
         shell.type("exit\n")
         self.assertEqual(shell.wait(), 0)
 
+    @harness.needs_terminal
     def test_top_that_went_on_after_a_stop_it_was_not_told_of_takes_the_terminal_again(self):
         top = self.top(self.serving(), "-i", "60")
         for reset in (True, False):

@@ -57,9 +57,12 @@ Test(budget, the_largest_budget_is_one_that_can_be_used_up)
         cr_expect_eq(taken(10, UINT32_MAX, 7000), 0);
 }
 
+static pthread_barrier_t begin;
+
 static void *hammer(void *ret)
 {
-        *(unsigned *)ret = taken(250000, 500000, 7000);
+        pthread_barrier_wait(&begin);
+        *(unsigned *)ret = taken(2000000, 5000000, 7000);
         return NULL;
 }
 
@@ -67,11 +70,12 @@ Test(budget, threads_take_no_more_together)
 {
         pthread_t thread[4];
         unsigned n[4], all = 0;
+        pthread_barrier_init(&begin, NULL, 4);
         for (unsigned i = 0; i < 4; i++)
                 cr_assert_eq(pthread_create(&thread[i], NULL, hammer, &n[i]), 0);
         for (unsigned i = 0; i < 4; i++) {
                 pthread_join(thread[i], NULL);
                 all += n[i];
         }
-        cr_expect_eq(all, 500000);
+        cr_expect_eq(all, 5000000);
 }

@@ -22,7 +22,7 @@ static void begin(void)
         told[0] = '\0';
         cluster = (struct cluster_conf){.name = "main", .n_nodes = 1, .node = {{.name = "a", .line = 8}}};
         conf = (struct conf){.path = "p.ini",
-                             .dir = "/run",
+                             .dir = "/",
                              .n_clusters = 1,
                              .cluster = &cluster,
                              .dir_line = 2,
