@@ -195,11 +195,17 @@ class Stories:
         self.assertTrue(all(look.asked == [look.alias] for look in looks))
         self.assertLessEqual(abs(by_alias["shadow-1"] - by_alias["shadow-2"]), self.site.count, by_alias)
 
+    @staticmethod
+    def store_avoids_shadow_2():
+        replicas = daemon.ask("why", "main", "nobody")["replicas"]
+        return not next(replica["scheduled"] for replica in replicas if replica["name"] == "shadow-2")
+
     def test_a_frozen_replica_is_avoided_by_every_worker_and_by_one_that_is_forked_meanwhile(self):
         heard, began = len(daemon.log), time.monotonic()
         self.addCleanup(pg.thaw, 2)
         pg.freeze(2)
         daemon.wait_log("shadow-2 UP -> DOWN", bound(HEALTH_BOUND), heard)
+        eventually(self.store_avoids_shadow_2, 2, "a commit of what the log said a moment before")
         avoided = time.monotonic() - began  # by every request that begins from here on
         looks = self.looks_of_all(self.site, self.site.workers())
         before = self.site.workers()
