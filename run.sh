@@ -154,13 +154,14 @@ soak() {
         PINROUTE_BUILD=$PWD/build/release exec /usr/bin/python3 -B tests/scenario/hunter.py "$@"
 }
 
-# `run_tests PRESET AT_ONCE ARGUMENTS...`: runs ctest there and keeps its log for the tally.
+# `run_tests PRESET ARGUMENTS...`: runs ctest there and keeps its log for the tally.  One more at a time than there are
+# cores: most of them wait for servers, clocks and deadlines.  With two more a daemon stands still too often.
 run_tests() {
-        local preset=$1 at_once=$2
-        shift 2
+        local preset=$1
+        shift
         say "tests of build/$preset"
         rm -f "build/$preset/Testing/Temporary/LastTest.log" "build/logs/test-$preset.log"
-        ctest --test-dir "build/$preset" --timeout "$test_timeout" --no-tests=error -j "$at_once" "$@" || true
+        ctest --test-dir "build/$preset" --timeout "$test_timeout" --no-tests=error -j "$(($(nproc) + 1))" "$@" || true
         mv "build/$preset/Testing/Temporary/LastTest.log" "build/logs/test-$preset.log" || true
 }
 
@@ -179,7 +180,7 @@ with_shared_memory() {
 }
 
 run_all_tests() {
-        local from preset some
+        local from preset
         test_timeout=300
         case "${1:-}" in
         '') ;;
@@ -194,11 +195,10 @@ run_all_tests() {
         build dev analysis
         find build/cov -name '*.gcda' -delete
         from=$SECONDS
-        some=$(($(nproc) + 1))
-        run_tests cov "$some" -L '^(unit|coverage)$'
-        run_tests dev "$((some + 1))" -L '^(contract|scenario)$' # most wait: for servers, clocks and deadlines
-        run_tests asan "$some" -L '^(unit|asan)$'
-        run_tests tsan "$some" -L '^tsan$'
+        run_tests cov -L '^(unit|coverage)$'
+        run_tests dev -L '^(contract|scenario)$'
+        run_tests asan -L '^(unit|asan)$'
+        run_tests tsan -L '^tsan$'
         say "tests took $((SECONDS - from)) s"
         exec /usr/bin/python3 -B tests/tally.py build/logs/test-{cov,dev,asan,tsan}.log
 }

@@ -19,7 +19,7 @@ import harness  # noqa: E402  (its directory is known only now)
 SEEDS = os.path.join(SOURCE, "tests", "fuzz", "corpus")
 KEPT = os.path.join(SOURCE, "build", "fuzz")
 AT_ONCE = 2
-TEST_SECONDS = harness.size(60, 6)
+TEST_SECONDS = harness.size(60, 4)
 LONGEST_INPUT = {"fuzz_walk": 241, "fuzz_token": 200, "fuzz_conf": 2000}
 LONGEST_ELSE = 400
 SAY_EVERY = 30  # seconds

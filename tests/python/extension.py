@@ -45,7 +45,7 @@ class Host:
         for cluster in ("main", "reports"):
             number = router.cluster(cluster)
             eventually(lambda number=number: nodes_of(router, number) == REPLICAS, 10)
-            eventually(lambda number=number: router.route_read(number, "k").reason == pinroute.BALANCED, 10)
+            eventually(lambda number=number: router.route_read(number, "k").reason in NOT_PINNED, 10)
         router.close()
 
     def nodes(self, *names):
